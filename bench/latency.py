@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Latency of crop + resize + classify with the bundled model: around the C call and around Python.
+
+    python bench/latency.py [--rounds 400] [--core N] [--json FILE]
+
+Eight different 1920x1080 RGB frames in turn; 16 boxes each, sizes from the distribution of real sign crops
+(10/50/90/99 % quantiles 20, 33, 68, 121 px) by a fixed seed, plus one of 300 px. Every instruction-set cap of this CPU
+runs, in turns, beside the measured int8 peak of the core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import edgekern
+
+ROOT = Path(__file__).resolve().parent.parent
+WIDTH, HEIGHT, FRAMES, BOXES = 1920, 1080, 8, 16
+QUANTILES = ([0.0, 0.1, 0.5, 0.9, 0.99, 1.0], [15.0, 20.0, 33.0, 68.0, 121.0, 180.0])
+
+
+def scene(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Eight frames of smooth colour with texture, and the boxes of each: uint8 and int32 arrays."""
+    rng = np.random.default_rng(seed)
+    frames = np.empty((FRAMES, HEIGHT, WIDTH, 3), np.uint8)
+    for frame in frames:
+        coarse = rng.integers(0, 256, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
+        frame[:] = coarse.repeat(8, 0).repeat(8, 1) // 2 + rng.integers(0, 128, frame.shape, dtype=np.uint8)
+    boxes = np.empty((FRAMES, BOXES + 1, 4), np.int32)
+    sides = np.interp(rng.random((FRAMES, BOXES)), *QUANTILES).round().astype(np.int32)
+    for f in range(FRAMES):
+        for b, side in enumerate([*sides[f], 300]):
+            height = min(max(int(round(side * rng.uniform(0.9, 1.1))), 8), HEIGHT)
+            x, y = rng.integers(0, WIDTH - side), rng.integers(0, HEIGHT - height)
+            boxes[f, b] = x, y, side, height
+    return frames, boxes
+
+
+def build(directory: Path) -> tuple[Path, Path]:
+    """The two C programs: latency (against the static library) and peak."""
+    library = directory / "library"
+    quiet = {"check": True, "stdout": subprocess.DEVNULL}
+    subprocess.run(["cmake", "-S", str(ROOT / "cpp"), "-B", str(library), "-DCMAKE_BUILD_TYPE=Release"], **quiet)
+    subprocess.run(["cmake", "--build", str(library), "--parallel", "--target", "edgekern_static"], **quiet)
+    here, include = Path(__file__).parent, f"-I{ROOT / 'cpp' / 'include'}"
+    latency, peak = directory / "latency", directory / "peak"
+    source, archive = str(here / "latency.c"), str(library / "libedgekern.a")
+    common = ["-O2", "-std=c11", "-D_POSIX_C_SOURCE=200809L", include]
+    subprocess.run(["cc", *common, source, archive, "-lstdc++", "-lm", "-lpthread", "-o", str(latency)], check=True)
+    subprocess.run(["c++", "-O2", "-std=c++17", str(here / "peak.cc"), "-o", str(peak)], check=True)
+    return latency, peak
+
+
+def caps() -> list[str]:
+    """Caps to measure: everything, then each x86 set alone, then scalar."""
+    available = [name for name in edgekern.isa_available() if name != "scalar"]
+    return [",".join(available) or "scalar", *[i for i in available if i != available[-1]]]
+
+
+def time_python(cap: str, frames: np.ndarray, boxes: np.ndarray, rounds: int) -> np.ndarray:
+    """Nanoseconds per box of `SignClassifier.classify_regions`, one entry per call."""
+    classifier = edgekern.SignClassifier(isa=cap)
+    spent = []
+    for call in range(FRAMES * (rounds + 1)):
+        f = call % FRAMES
+        start = time.perf_counter_ns()
+        classifier.classify_regions(frames[f], boxes[f])
+        spent.append((time.perf_counter_ns() - start) / len(boxes[f]))
+    return np.array(spent[FRAMES:])
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """All figures: peak GMAC/s by set, then per cap microseconds per box in C and in Python."""
+    frames, boxes = scene()
+    model = resources.files("edgekern.signs") / "signs.ekm"
+    result: dict[str, Any] = {"boxes_per_frame": boxes.shape[1], "caps": {}}
+    with tempfile.TemporaryDirectory(prefix="edgekern-latency-") as directory, resources.as_file(model) as path:
+        latency, peak = build(Path(directory))
+        data = Path(directory) / "scene.bin"
+        head = np.array([FRAMES, WIDTH, HEIGHT, boxes.shape[1]], np.int32)
+        data.write_bytes(head.tobytes() + boxes.tobytes() + frames.tobytes())
+        result["peak_gmacs"] = json.loads(subprocess.check_output([str(peak)]))
+        for cap in caps():
+            command = [str(latency), str(path), str(data), str(rounds)]
+            c = json.loads(subprocess.check_output(command, env={**os.environ, "EDGEKERN_ISA": cap}))
+            python = time_python(cap, frames, boxes, max(rounds // 4, 10))
+            result["caps"][cap] = {
+                "c_us": {k[:-3]: v / 1e3 for k, v in c.items() if k.endswith("_ns")},
+                "python_us": {"p50": np.median(python) / 1e3, "p99": np.quantile(python, 0.99) / 1e3},
+            }
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=400, help="turns of the eight frames")
+    parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {options.core})
+    result = measure(options.rounds)
+    print("int8 peak, GMAC/s: " + ", ".join(f"{k} {v:.0f}" for k, v in result["peak_gmacs"].items()))
+    print(f"{'instruction sets':28} {'C p50':>8} {'C p99':>8} {'Python p50':>11} {'Python p99':>11}   us per sign")
+    for cap, row in result["caps"].items():
+        c, python = row["c_us"], row["python_us"]
+        print(f"{cap:28} {c['p50']:8.1f} {c['p99']:8.1f} {python['p50']:11.1f} {python['p99']:11.1f}")
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

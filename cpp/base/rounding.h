@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The floating-point mode of this thread while the engine computes: round to nearest, ties to even, no
+/// flush-to-zero, no traps. The caller's mode (and its exception flags) come back at the end of the scope.
+#pragma once
+#include <cstdint>
+
+namespace ek {
+
+class RoundToNearest {
+ public:
+  RoundToNearest() : saved_(read()) {
+    if (saved_ != kWanted) write(kWanted);
+  }
+  ~RoundToNearest() { write(saved_); }  // flags raised inside do not leak out
+  RoundToNearest(const RoundToNearest&) = delete;
+  RoundToNearest& operator=(const RoundToNearest&) = delete;
+
+ private:
+#if defined(EK_ARCH_X86)
+  using Word = uint32_t;                   // MXCSR
+  static constexpr Word kWanted = 0x1f80;  // every exception masked, nearest, neither FTZ nor DAZ
+  static Word read() { return __builtin_ia32_stmxcsr(); }
+  static void write(Word word) { __builtin_ia32_ldmxcsr(word); }
+#elif defined(EK_ARCH_ARM)
+  using Word = uint64_t;  // FPCR; FPSR's flags are sticky and change no result
+  static constexpr Word kWanted = 0;
+  static Word read() {
+    Word word;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(word));
+    return word;
+  }
+  static void write(Word word) { __asm__ volatile("msr fpcr, %0" : : "r"(word) : "memory"); }
+#else
+  using Word = uint32_t;  // an architecture without SIMD rows: its default mode is assumed
+  static constexpr Word kWanted = 0;
+  static Word read() { return 0; }
+  static void write(Word) {}
+#endif
+  Word saved_;
+};
+
+}  // namespace ek

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Packing of weights at load time.
+///
+///   kTaps    int8 [ky][kx][channel], channels rounded up to the row's block
+///
+///   kDots    int8 [block][group][vector][lane][4]    4 taps of one channel to a 32-bit lane
+///   kPairs   int16 [block][group][vector][lane][2]   2 taps of one channel to a 32-bit lane
+///
+/// A block is one vector with the channels in order, or four: the ISA rows interleave the bytes of these with unpack
+/// instructions, which work inside 128-bit lanes, so channel i meets vector (i % 16) / 4, lane 4 * (i / 16) + i % 4.
+/// Channels left at the end are done by single vectors. Bias and scale have the order of the lanes.
+/// The tables below say which tap stands in which element of a group; -1 is a zero.
+#include <cstring>
+
+#include "kernels/dwconv/dwconv.h"
+
+namespace ek {
+namespace {
+
+/// Taps ky * kw + kx of the elements of each group.
+struct Groups {
+  int32_t count;
+  int8_t tap[13][4];
+};
+
+// 3x3: a column of 3 taps per group.
+constexpr Groups kDots3 = {3, {{0, 3, 6, -1}, {1, 4, 7, -1}, {2, 5, 8, -1}}};
+
+// 5x5: columns of rows 0..3; then row 4: its columns 1..4 at once, and column 0 where a group that ends there has it.
+constexpr Groups kDots5 = {7,
+                           {{0, 5, 10, 15},
+                            {1, 6, 11, 16},
+                            {2, 7, 12, 17},
+                            {3, 8, 13, 18},
+                            {4, 9, 14, 19},
+                            {21, 22, 23, 24},
+                            {-1, -1, -1, 20}}};
+
+// By pairs: rows two at a time, then the last row in twos from its right end.
+constexpr Groups kPairs3 = {5, {{0, 3}, {1, 4}, {2, 5}, {7, 8}, {-1, 6}}};
+constexpr Groups kPairs5 = {13,
+                            {{0, 5},
+                             {10, 15},
+                             {1, 6},
+                             {11, 16},
+                             {2, 7},
+                             {12, 17},
+                             {3, 8},
+                             {13, 18},
+                             {4, 9},
+                             {14, 19},
+                             {23, 24},
+                             {21, 22},
+                             {-1, 20}}};
+
+const Groups& groups_of(const DwConvKernel& kernel, const DwConvProblem& p) {
+  if (kernel.form == DwConvForm::kDots) return p.kh == 3 ? kDots3 : kDots5;
+  return p.kh == 3 ? kPairs3 : kPairs5;
+}
+
+size_t taps(const DwConvProblem& p) { return static_cast<size_t>(p.kh) * static_cast<size_t>(p.kw); }
+
+/// Channels that half fill a block or a vector stand there twice if the stride is 1: a row may then take two pixels
+/// for one. Returns their count doubled, or 0.
+int32_t twice(const DwConvKernel& kernel, const DwConvProblem& p) {
+  return p.sx == 1 && (2 * p.c == kernel.block || 2 * p.c == kernel.lanes) ? 2 * p.c : 0;
+}
+
+/// Channels of the block at `first`: a whole block, at the end of the channels single vectors.
+int32_t block_width(const DwConvKernel& kernel, const DwConvProblem& p, int32_t first) {
+  return p.c - first >= kernel.block || twice(kernel, p) == kernel.block ? kernel.block : kernel.lanes;
+}
+
+/// Channel at place `i` of the block at `first`, -1 where there is none.
+int32_t channel_at(const DwConvKernel& kernel, const DwConvProblem& p, int32_t first, int32_t i) {
+  if (twice(kernel, p)) return i % p.c;
+  return first + i < p.c ? first + i : -1;
+}
+
+/// Position of channel `i` of a block among its 32-bit lanes, vectors one after the other.
+int32_t lane_of(const DwConvKernel& kernel, int32_t width, int32_t i) {
+  return width == kernel.lanes ? i : i % 16 / 4 * (width / 4) + i / 16 * 4 + i % 4;
+}
+
+/// bias - zero * sum(w) modulo 2^32: the true sum fits int32 (the verifier proves it), this part of it need not.
+int32_t fold_bias(int32_t bias, const int8_t* w, size_t count, size_t step, int32_t zero) {
+  uint32_t sum = 0;
+  for (size_t k = 0; k < count; ++k) sum += static_cast<uint32_t>(int32_t{w[k * step]});
+  const uint32_t folded = static_cast<uint32_t>(bias) - static_cast<uint32_t>(zero) * sum;
+  int32_t wrapped;
+  std::memcpy(&wrapped, &folded, sizeof(wrapped));
+  return wrapped;
+}
+
+void pack_taps(const DwConvProblem& p, ptrdiff_t lanes, const int8_t* w, int8_t* packed) {
+  for (size_t tap = 0; tap < taps(p); ++tap, packed += lanes, w += p.c) {
+    std::memcpy(packed, w, static_cast<size_t>(p.c));
+  }
+}
+
+template <typename Element>
+void pack_groups(const DwConvKernel& kernel, const DwConvProblem& p, const int8_t* w, Element* packed) {
+  constexpr int32_t kPerLane = 4 / static_cast<int32_t>(sizeof(Element));
+  const Groups& groups = groups_of(kernel, p);
+  for (int32_t first = 0, width = 0; first < p.c; first += width) {
+    width = block_width(kernel, p, first);
+    for (int32_t group = 0; group < groups.count; ++group, packed += ptrdiff_t{width} * kPerLane) {
+      for (int32_t i = 0; i < width; ++i) {
+        const int32_t c = channel_at(kernel, p, first, i);
+        Element* lane = packed + ptrdiff_t{lane_of(kernel, width, i)} * kPerLane;
+        for (int32_t e = 0; e < kPerLane; ++e) {
+          const int32_t tap = groups.tap[group][e];
+          lane[e] = c < 0 || tap < 0 ? Element{0} : Element{w[ptrdiff_t{tap} * p.c + c]};
+        }
+      }
+    }
+  }
+}
+
+/// Bias and scale in the order of the lanes, which the caller has cleared.
+void pack_channels(const DwConvKernel& kernel, const DwConvProblem& p, const int8_t* w, const int32_t* bias,
+                   const float* scale, int32_t input_zero, int32_t* packed_bias, float* packed_scale) {
+  const bool in_order = kernel.form == DwConvForm::kTaps;
+  for (int32_t first = 0, width = 0; first < p.c; first += width) {
+    width = in_order ? p.c : block_width(kernel, p, first);
+    for (int32_t i = 0; i < width; ++i) {
+      const int32_t c = channel_at(kernel, p, first, i), lane = first + (in_order ? i : lane_of(kernel, width, i));
+      if (c < 0) continue;
+      packed_bias[lane] = fold_bias(bias[c], w + c, taps(p), static_cast<size_t>(p.c), input_zero);
+      packed_scale[lane] = scale[c];
+    }
+  }
+}
+
+}  // namespace
+
+size_t dwconv_packed_bytes(const DwConvKernel& kernel, const DwConvProblem& problem) {
+  const size_t lanes = static_cast<size_t>(round_up(problem.c, kernel.block));
+  if (kernel.form == DwConvForm::kTaps) return taps(problem) * lanes;
+  return static_cast<size_t>(groups_of(kernel, problem).count) * lanes * 4;
+}
+
+void dwconv_pack(const DwConvKernel& kernel, const DwConvProblem& problem, const int8_t* w, const int32_t* bias,
+                 const float* scale, int32_t input_zero, void* packed, int32_t* packed_bias, float* packed_scale) {
+  const size_t lanes = static_cast<size_t>(round_up(problem.c, kernel.block));
+  std::memset(packed, 0, dwconv_packed_bytes(kernel, problem));
+  std::memset(packed_bias, 0, sizeof(int32_t) * lanes);
+  std::memset(packed_scale, 0, sizeof(float) * lanes);
+  pack_channels(kernel, problem, w, bias, scale, input_zero, packed_bias, packed_scale);
+  if (kernel.form == DwConvForm::kTaps) {
+    pack_taps(problem, static_cast<ptrdiff_t>(lanes), w, static_cast<int8_t*>(packed));
+  } else if (kernel.form == DwConvForm::kDots) {
+    pack_groups(kernel, problem, w, static_cast<int8_t*>(packed));
+  } else {
+    pack_groups(kernel, problem, w, static_cast<int16_t*>(packed));
+  }
+}
+
+}  // namespace ek

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+/// edge in plain C++, for every CPU:
+///
+///   quantise    u = clamp(rne(x / s) + zero, 0, 255); NaN gives 0
+///   dequantise  x = float(u - zero) * s
+///   bytes       u = x ^ flip
+///
+/// Elements go through local arrays of kBlock, so that the arithmetic is vectors of whatever the baseline has (SSE2:
+/// divps, maxps, minps) also where the caller's memory is strided; loads and stores of floats need no alignment.
+/// Clipping: `t > lo ? t : lo` gives lo for NaN, as maxps does; it comes before rounding and leaves |t| <= 255.
+/// rne is one addition: for |t| <= 2^22 the sum t + 1.5 * 2^23 has ulp 1, so it rounds to an integer, ties to even,
+/// and that integer stands in the low bits. Memory: reads and writes exactly the elements named.
+#include <cstring>
+
+#include "base/nest.h"
+#include "kernels/edge/edge.h"
+
+namespace ek {
+namespace {
+
+constexpr ptrdiff_t kBlock = 32;
+constexpr ptrdiff_t kFloat = sizeof(float);
+
+/// `n` is the constant kBlock in the full case.
+inline void quantise_block(const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_t sx, ptrdiff_t sy, float scale,
+                           int32_t zero) {
+  constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23, bits 0x4b400000
+  const float lo = static_cast<float>(-zero), hi = static_cast<float>(255 - zero);
+  float t[kBlock] = {};
+  int32_t rounded[kBlock];
+  uint8_t u[kBlock];
+  if (sx == kFloat) {
+    std::memcpy(t, x, static_cast<size_t>(n * kFloat));
+  } else {
+    for (ptrdiff_t i = 0; i < n; ++i) std::memcpy(t + i, x + i * sx, sizeof(float));
+  }
+  for (ptrdiff_t i = 0; i < kBlock; ++i) {
+    t[i] = t[i] / scale;
+    t[i] = t[i] > lo ? t[i] : lo;
+    t[i] = t[i] < hi ? t[i] : hi;
+    t[i] += kMagic;
+  }
+  std::memcpy(rounded, t, sizeof(rounded));
+  for (ptrdiff_t i = 0; i < kBlock; ++i) u[i] = static_cast<uint8_t>(rounded[i] - 0x4b400000 + zero);
+  if (sy == 1) {
+    std::memcpy(y, u, static_cast<size_t>(n));
+  } else {
+    for (ptrdiff_t i = 0; i < n; ++i) y[i * sy] = u[i];
+  }
+}
+
+inline void dequantise_block(const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_t sx, ptrdiff_t sy, float scale,
+                             int32_t zero) {
+  uint8_t u[kBlock] = {};
+  float t[kBlock];
+  if (sx == 1) {
+    std::memcpy(u, x, static_cast<size_t>(n));
+  } else {
+    for (ptrdiff_t i = 0; i < n; ++i) u[i] = x[i * sx];
+  }
+  for (ptrdiff_t i = 0; i < kBlock; ++i) t[i] = static_cast<float>(u[i] - zero) * scale;
+  if (sy == kFloat) {
+    std::memcpy(y, t, static_cast<size_t>(n * kFloat));
+  } else {
+    for (ptrdiff_t i = 0; i < n; ++i) std::memcpy(y + i * sy, t + i, sizeof(float));
+  }
+}
+
+}  // namespace
+
+void edge_quantise_scalar(const EdgeArgs& args) {
+  const Nest nest(args.extent, args.x_stride, args.y_stride);
+  const auto row = [&args](const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_t sx, ptrdiff_t sy) {
+    ptrdiff_t i = 0;
+    for (; i + kBlock <= n; i += kBlock) {
+      quantise_block(x + i * sx, y + i * sy, kBlock, sx, sy, args.scale, args.zero);
+    }
+    if (i < n) quantise_block(x + i * sx, y + i * sy, n - i, sx, sy, args.scale, args.zero);
+  };
+  nest.for_each_row(static_cast<const uint8_t*>(args.x), static_cast<uint8_t*>(args.y), row);
+}
+
+void edge_dequantise_scalar(const EdgeArgs& args) {
+  const Nest nest(args.extent, args.x_stride, args.y_stride);
+  const auto row = [&args](const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_t sx, ptrdiff_t sy) {
+    ptrdiff_t i = 0;
+    for (; i + kBlock <= n; i += kBlock) {
+      dequantise_block(x + i * sx, y + i * sy, kBlock, sx, sy, args.scale, args.zero);
+    }
+    if (i < n) dequantise_block(x + i * sx, y + i * sy, n - i, sx, sy, args.scale, args.zero);
+  };
+  nest.for_each_row(static_cast<const uint8_t*>(args.x), static_cast<uint8_t*>(args.y), row);
+}
+
+void edge_bytes_scalar(const EdgeArgs& args) {
+  const Nest nest(args.extent, args.x_stride, args.y_stride);
+  const uint8_t flip = args.flip;
+  const auto row = [flip](const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_t sx, ptrdiff_t sy) {
+    if (sx == 1 && sy == 1) {
+      for (ptrdiff_t i = 0; i < n; ++i) y[i] = x[i] ^ flip;
+    } else {
+      for (ptrdiff_t i = 0; i < n; ++i) y[i * sy] = x[i * sx] ^ flip;
+    }
+  };
+  nest.for_each_row(static_cast<const uint8_t*>(args.x), static_cast<uint8_t*>(args.y), row);
+}
+
+}  // namespace ek

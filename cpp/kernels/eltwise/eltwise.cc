@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/eltwise/eltwise.h"
+
+namespace ek {
+
+#define EK_ELTWISE_KERNEL(name, isa, add, affine, table) \
+  void add(const AddArgs& args);                         \
+  void affine(const AffineArgs& args);                   \
+  void table(const TableArgs& args);
+#include "kernels/eltwise/kernels.def"
+#undef EK_ELTWISE_KERNEL
+
+const EltwiseKernel kEltwiseKernels[] = {
+#define EK_ELTWISE_KERNEL(name, isa, add, affine, table) {{#name, "eltwise", isa}, add, affine, table},
+#include "kernels/eltwise/kernels.def"
+#undef EK_ELTWISE_KERNEL
+};
+const size_t kEltwiseKernelCount = sizeof(kEltwiseKernels) / sizeof(kEltwiseKernels[0]);
+
+const EltwiseKernel* select_eltwise(IsaSet cap) {
+  for (const EltwiseKernel& kernel : kEltwiseKernels) {
+    if ((kernel.row.isa & cap) == kernel.row.isa) return &kernel;
+  }
+  return nullptr;  // not reached: scalar needs nothing
+}
+
+}  // namespace ek

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+/// A firstconv row is a gather followed by the qgemm row of the same ISA: camera pixels are 3 bytes, so a dot
+/// instruction on 4 bytes needs its operand put together anyway, and once that is done (for a batch of pixels,
+/// into 8 KB of stack that never leave L1) what remains is a GEMM with one dense tap.
+#include "kernels/firstconv/firstconv.h"
+
+#include "kernels/firstconv/gather.h"
+#include "kernels/qgemm/qgemm.h"
+
+namespace ek {
+
+#define EK_QGEMM_KERNEL(name, isa, elem, mr, nr, kr, lanes, fits, cycles) void name(const QGemmArgs& args);
+#include "kernels/qgemm/kernels.def"
+#undef EK_QGEMM_KERNEL
+
+namespace {
+
+constexpr Elem kU8 = Elem::kU8;
+constexpr Elem kS16 = Elem::kS16;
+constexpr int32_t kBatchBytes = 8192, kBatchPixels = 48;
+
+int32_t taps_of(const FirstConvProblem& problem) { return problem.kh * problem.kw * problem.c; }
+bool fits_all(const FirstConvProblem& problem) { return taps_of(problem) <= kFirstConvMaxTaps; }
+
+/// Runs a strip as batches of whole tiles: gather, then multiply.
+template <GatherFn kGather, QGemmFn kMultiply, Elem kElem, int32_t kMr>
+void run(const FirstConvArgs& args) {
+  constexpr int32_t kBytes = static_cast<int32_t>(kElem);
+  alignas(64) uint8_t batch[kBatchBytes + kSlack];
+  static_assert(kGatherSpill <= kSlack, "the last pixel's spill stays inside the batch");
+  const uint8_t* const first_tap = batch;
+  const int32_t taps = args.kh * args.row_taps;
+  const int32_t step = round_up(taps * kBytes, taps * kBytes > 32 ? 64 : 32) / kBytes;
+  int32_t room = kBatchBytes / (step * kBytes) / kMr * kMr;
+  if (room > kBatchPixels) room = kBatchPixels;
+  const int32_t batches = (args.m + room - 1) / room;
+  const int32_t pixels = args.m / batches, longer = args.m % batches;  // the first `longer` have one pixel more
+  QGemmArgs gemm{};
+  gemm.rows = &first_tap;
+  gemm.kh = gemm.kw = 1;
+  gemm.kc = taps;
+  gemm.a_px = ptrdiff_t{step} * kBytes;
+  gemm.w = args.w;
+  gemm.bias = args.bias;
+  gemm.scale = args.scale;
+  gemm.n = args.n;
+  gemm.out = args.out;
+  gemm.store = QGemmStore::kNhwc;
+  gemm.y_px = args.y_px;
+  int32_t first = 0;
+  for (int32_t i = 0; i < batches; ++i, first += gemm.m) {
+    gemm.m = pixels + (i < longer);
+    gemm.y = args.y + first * args.y_px;
+    kGather(args, first, gemm.m, step, batch);
+    kMultiply(gemm);
+  }
+}
+
+/// The qgemm row behind a firstconv row: packing and prediction are its.
+const QGemmKernel& qgemm_row(QGemmFn run) {
+  size_t i = 0;
+  while (i + 1 < kQGemmKernelCount && kQGemmKernels[i].run != run) ++i;
+  return kQGemmKernels[i];
+}
+
+/// `short_row`: cycles to gather a kernel row that the row's gather keeps in registers; others are copied.
+template <QGemmFn kMultiply>
+double predict(const FirstConvProblem& problem, double short_row) {
+  constexpr double kCopy = 2.5;    // cycles for 16 bytes, stalls of the loads that straddle two copies included
+  constexpr double kBatch = 20.0;  // cycles
+  const QGemmKernel& gemm = qgemm_row(kMultiply);
+  const int32_t panels = (problem.n + gemm.nr - 1) / gemm.nr;
+  const int32_t batches = (problem.m + kBatchPixels - 1) / kBatchPixels;
+  const bool copied = taps_of(problem) > 64 || problem.kh > 5;
+  const double gather = problem.kh * (copied ? kCopy * ((problem.kw * problem.c + 15) / 16) : short_row);
+  const QGemmProblem dense = {problem.m, problem.n, taps_of(problem), true, QGemmStore::kNhwc, 1};
+  return gemm.cycles(dense) + panels * (gather * problem.m + kBatch * batches);
+}
+
+}  // namespace
+
+const FirstConvKernel kFirstConvKernels[] = {
+#define EK_FIRSTCONV_KERNEL(name, isa, elem, gather, qgemm, mr, nr, kr, lanes, fits, cycles) \
+  {{#name, "firstconv", isa},                                                                \
+   mr,                                                                                       \
+   nr,                                                                                       \
+   kr,                                                                                       \
+   lanes,                                                                                    \
+   elem,                                                                                     \
+   fits,                                                                                     \
+   [](const FirstConvProblem& problem) { return predict<qgemm>(problem, cycles); },          \
+   run<gather, qgemm, elem, mr>},
+#include "kernels/firstconv/kernels.def"
+#undef EK_FIRSTCONV_KERNEL
+};
+const size_t kFirstConvKernelCount = sizeof(kFirstConvKernels) / sizeof(kFirstConvKernels[0]);
+
+const FirstConvKernel* select_firstconv(const FirstConvProblem& problem, IsaSet cap) {
+  const FirstConvKernel* best = nullptr;
+  double least = 0.0;
+  for (const FirstConvKernel& kernel : kFirstConvKernels) {
+    if ((kernel.row.isa & cap) != kernel.row.isa || !kernel.fits(problem)) continue;
+    const double cycles = kernel.cycles(problem);
+    if (!best || cycles < least) {
+      best = &kernel;
+      least = cycles;
+    }
+  }
+  return best;
+}
+
+size_t firstconv_panel_bytes(const FirstConvKernel& kernel, int32_t taps, int32_t columns) {
+  const size_t depth = static_cast<size_t>(round_up(taps, kernel.kr));
+  return depth * static_cast<size_t>(round_up(columns, kernel.lanes)) * static_cast<size_t>(kernel.elem);
+}
+
+// OHWI weights [N][kh][row_taps] are dense: one tap of kh * row_taps elements for the GEMM.
+void firstconv_pack(const FirstConvKernel& kernel, const int8_t* w, int32_t kh, int32_t row_taps, const int32_t* bias,
+                    const float* scale, int32_t first, int32_t columns, int32_t input_zero, void* panel,
+                    int32_t* panel_bias, float* panel_scale) {
+  const QGemmKernel gemm = {kernel.row,  kernel.mr, kernel.nr, kernel.kr, kernel.lanes,
+                            kernel.elem, nullptr,   nullptr,   nullptr};
+  qgemm_pack(gemm, w, 1, 1, kh * row_taps, false, bias, scale, first, columns, input_zero, panel, panel_bias,
+             panel_scale);
+}
+
+}  // namespace ek

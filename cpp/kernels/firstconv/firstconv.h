@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+/// firstconv: the first convolution, from dense camera bytes of 1, 3 or 4 channels. The taps of all kernel rows
+/// are packed without gaps (3x3x3 = 27 taps in 7 groups of 4, where the general GEMM would need 9).
+///
+///   acc(i, n) = bias(n) + sum over ky < kh, j < kw * c of rows[ky][i * a_px + j] * w(n; ky, j)
+#pragma once
+#include "kernels/kernel.h"
+
+namespace ek {
+
+constexpr int32_t kFirstConvMaxTaps = 256;  ///< kh * kw * c
+
+struct FirstConvArgs {
+  const uint8_t* const* rows;  ///< kh pointers to the first tap of output pixel 0
+  int32_t kh, row_taps;        ///< row_taps = kw * c contiguous bytes per kernel row; up to 16 bytes behind are read
+  ptrdiff_t a_px;              ///< stride * c bytes
+  int32_t m;                   ///< output pixels of the strip
+  const void* w;               ///< one packed panel
+  const int32_t* bias;         ///< [nr]
+  const float* scale;          ///< [nr]
+  int32_t n;                   ///< valid columns 1..nr
+  Requant out;
+  uint8_t* y;
+  ptrdiff_t y_px;
+};
+
+struct FirstConvProblem {
+  int32_t kh, kw, c, n, m;
+};
+
+struct FirstConvKernel {
+  KernelRow row;
+  int32_t mr, nr, kr, lanes;
+  Elem elem;                   ///< element of the packed weights
+  bool (*fits)(const FirstConvProblem& problem);
+  double (*cycles)(const FirstConvProblem& problem);
+  void (*run)(const FirstConvArgs& args);
+};
+
+extern const FirstConvKernel kFirstConvKernels[];
+extern const size_t kFirstConvKernelCount;
+
+const FirstConvKernel* select_firstconv(const FirstConvProblem& problem, IsaSet cap);
+
+size_t firstconv_panel_bytes(const FirstConvKernel& kernel, int32_t taps, int32_t columns);
+
+/// Packs columns [first, first + columns) of OHWI weights into [taps / KR][column][KR], zero padded.
+void firstconv_pack(const FirstConvKernel& kernel, const int8_t* w, int32_t kh, int32_t row_taps, const int32_t* bias,
+                    const float* scale, int32_t first, int32_t columns, int32_t input_zero, void* panel,
+                    int32_t* panel_bias, float* panel_scale);
+
+}  // namespace ek

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+/// NEON: from int32 accumulators to bytes in memory. For arm_neon*.cc only.
+///
+///   byte = rne(min(max(float(acc) * m, lo), hi)) + zero          (kernel.h's Requant)
+///
+/// fcvtns rounds to nearest, ties to even, whatever FPCR says; fmul and scvtf use FPCR, which the session sets.
+#pragma once
+#include <arm_neon.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernel.h"
+
+#define EK_INLINE static inline __attribute__((always_inline))
+
+namespace ek {
+
+struct RequantNeon {
+  float32x4_t lo_f32x4, hi_f32x4;
+  int32x4_t zero_s32x4;
+};
+
+EK_INLINE RequantNeon load_requant_neon(const Requant& out) {
+  return {vdupq_n_f32(out.lo), vdupq_n_f32(out.hi), vdupq_n_s32(out.zero)};
+}
+
+/// One finished output in each 32-bit lane, 0..255.
+EK_INLINE int32x4_t requantise_s32x4(int32x4_t acc_s32x4, float32x4_t scale_f32x4, const RequantNeon& r) {
+  float32x4_t t_f32x4 = vmulq_f32(vcvtq_f32_s32(acc_s32x4), scale_f32x4);
+  t_f32x4 = vminq_f32(vmaxq_f32(t_f32x4, r.lo_f32x4), r.hi_f32x4);
+  return vaddq_s32(vcvtnq_s32_f32(t_f32x4), r.zero_s32x4);
+}
+
+/// Four vectors of finished outputs to 16 bytes: [a0..a3 | b0..b3 | c0..c3 | d0..d3].
+EK_INLINE uint8x16_t bytes_u8x16(int32x4_t a_s32x4, int32x4_t b_s32x4, int32x4_t c_s32x4, int32x4_t d_s32x4) {
+  const int16x8_t ab_s16x8 = vcombine_s16(vmovn_s32(a_s32x4), vmovn_s32(b_s32x4));
+  const int16x8_t cd_s16x8 = vcombine_s16(vmovn_s32(c_s32x4), vmovn_s32(d_s32x4));
+  return vcombine_u8(vmovn_u16(vreinterpretq_u16_s16(ab_s16x8)), vmovn_u16(vreinterpretq_u16_s16(cd_s16x8)));
+}
+
+/// Stores the first n bytes (1..8), no other.
+EK_INLINE void store_u8x8(uint8_t* y, uint8x8_t v_u8x8, int32_t n) {
+  if (n >= 8) return vst1_u8(y, v_u8x8);
+  if (n & 4) {
+    const uint32_t four = vget_lane_u32(vreinterpret_u32_u8(v_u8x8), 0);
+    __builtin_memcpy(y, &four, 4);
+    v_u8x8 = vext_u8(v_u8x8, v_u8x8, 4);
+    y += 4;
+  }
+  if (n & 2) {
+    const uint16_t two = vget_lane_u16(vreinterpret_u16_u8(v_u8x8), 0);
+    __builtin_memcpy(y, &two, 2);
+    v_u8x8 = vext_u8(v_u8x8, v_u8x8, 2);
+    y += 2;
+  }
+  if (n & 1) *y = vget_lane_u8(v_u8x8, 0);
+}
+
+}  // namespace ek

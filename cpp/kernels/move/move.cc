@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/move/move.h"
+
+namespace ek {
+
+#define EK_MOVE_KERNEL(name, isa, copy, halo) \
+  void copy(const MoveArgs& args);            \
+  void halo(const Nhwc& shape, uint8_t* base, uint8_t zero);
+#include "kernels/move/kernels.def"
+#undef EK_MOVE_KERNEL
+
+const MoveKernel kMoveKernels[] = {
+#define EK_MOVE_KERNEL(name, isa, copy, halo) {{#name, "move", isa}, copy, halo},
+#include "kernels/move/kernels.def"
+#undef EK_MOVE_KERNEL
+};
+const size_t kMoveKernelCount = sizeof(kMoveKernels) / sizeof(kMoveKernels[0]);
+
+const MoveKernel* select_move(IsaSet cap) {
+  for (const MoveKernel& kernel : kMoveKernels) {
+    if ((kernel.row.isa & cap) == kernel.row.isa) return &kernel;
+  }
+  return nullptr;  // not reached: scalar needs nothing
+}
+
+}  // namespace ek

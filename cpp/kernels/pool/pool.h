@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+/// pool: max, average and global mean over NHWC windows. Padding never wins and never counts, unless
+/// count_include_pad; windows are clipped to the image here, so halos are never read.
+#pragma once
+#include "kernels/kernel.h"
+
+namespace ek {
+
+/// One output row. `in` is pixel (0, 0) of the input frame.
+struct PoolArgs {
+  const uint8_t* in;
+  Nhwc shape;                     ///< of the input
+  int32_t kh, kw, sy, sx, top, left;
+  int32_t oy, m;                  ///< output row, output pixels
+  uint8_t* y;
+  ptrdiff_t y_px;
+  uint8_t lo, hi;                 ///< clamp of the biased output byte
+  // average only
+  bool count_include_pad;         ///< pad pixels count and hold the zero point
+  bool same_scale;                ///< y = S / n rounded half away from zero, on int8 values; else by scale
+  int32_t zero_in, zero_out;      ///< biased
+  float s_in, s_out;              ///< m(n) = s_in / (s_out * n)
+};
+
+/// Mean over all pixels: u = clamp(rne(float(S - n * zero_in) * m) + zero_out)
+struct MeanArgs {
+  const uint8_t* in;
+  Nhwc shape;
+  int32_t zero_in;
+  float m;
+  Requant out;
+  uint8_t* y;
+};
+
+struct PoolKernel {
+  KernelRow row;
+  void (*max)(const PoolArgs& args);
+  void (*average)(const PoolArgs& args);
+  void (*mean)(const MeanArgs& args);
+};
+
+extern const PoolKernel kPoolKernels[];
+extern const size_t kPoolKernelCount;
+const PoolKernel* select_pool(IsaSet cap);
+
+}  // namespace ek

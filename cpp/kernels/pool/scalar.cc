@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+/// pool in plain C++, for CPUs without any of the ISA rows:
+///
+///   max      y = clamp(max of the window's pixels)
+///   average  y = clamp(S / n, half away from zero)             equal quantisation in and out, on int8 values
+///            y = clamp(rne(float(S - n * zx) * m(n)) + zy)     otherwise, m(n) = s_in / (s_out * n)
+///   mean     the second form over all pixels, with m from the file
+///
+/// Channels are innermost, kBlock at a time in a local accumulator, so that a compiler turns the loops into vectors of
+/// whatever the baseline has (SSE2: pmaxub, punpck and paddd).
+/// Bounds: |S - n * zx| <= 255 n, and the loader refuses windows of more than 2^23 pixels.
+/// rne is one addition: for |t| <= 2^22 the sum t + 1.5 * 2^23 has ulp 1, so it rounds to an integer, ties to even,
+/// and that integer stands in the low bits. Clipping comes first and leaves |t| <= 255.
+/// Memory: reads c bytes of each pixel inside the image, no halo; writes c bytes of each output pixel.
+#include <cstring>
+
+#include "kernels/pool/pool.h"
+
+namespace ek {
+namespace {
+
+constexpr int32_t kBlock = 32;
+
+/// The part of a window that lies inside the image.
+struct Window {
+  const uint8_t* first;
+  int32_t rows, columns;
+};
+
+Window window(const PoolArgs& args, int32_t x) {
+  const int32_t top = args.oy * args.sy - args.top, left = x * args.sx - args.left;
+  const int32_t y0 = top > 0 ? top : 0, x0 = left > 0 ? left : 0;
+  const int32_t y1 = top + args.kh < args.shape.h ? top + args.kh : args.shape.h;
+  const int32_t x1 = left + args.kw < args.shape.w ? left + args.kw : args.shape.w;
+  return {args.in + y0 * args.shape.row + ptrdiff_t{x0} * args.shape.px, y1 - y0, x1 - x0};
+}
+
+/// In the functions below `n` is the constant kBlock in the full case.
+
+inline void max_block(const Window& in, const Nhwc& shape, int32_t c, int32_t n, uint8_t lo, uint8_t hi, uint8_t* y) {
+  uint8_t top[kBlock];
+  for (int32_t i = 0; i < n; ++i) top[i] = lo;
+  for (int32_t ky = 0; ky < in.rows; ++ky) {
+    const uint8_t* x = in.first + ky * shape.row + c;
+    for (int32_t kx = 0; kx < in.columns; ++kx, x += shape.px) {
+      for (int32_t i = 0; i < n; ++i) top[i] = x[i] > top[i] ? x[i] : top[i];
+    }
+  }
+  for (int32_t i = 0; i < n; ++i) y[i] = top[i] < hi ? top[i] : hi;
+}
+
+inline void sum_block(const Window& in, const Nhwc& shape, int32_t c, int32_t n, int32_t (&sum)[kBlock]) {
+  for (int32_t i = 0; i < n; ++i) sum[i] = 0;
+  for (int32_t ky = 0; ky < in.rows; ++ky) {
+    const uint8_t* x = in.first + ky * shape.row + c;
+    for (int32_t kx = 0; kx < in.columns; ++kx, x += shape.px) {
+      for (int32_t i = 0; i < n; ++i) sum[i] += x[i];
+    }
+  }
+}
+
+/// `offset` is what the zero points add to each sum.
+inline void scale_block(const int32_t (&sum)[kBlock], int32_t offset, float m, const Requant& out, int32_t n,
+                        uint8_t* y) {
+  constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23, bits 0x4b400000
+  float t[kBlock] = {};
+  int32_t rounded[kBlock];
+  for (int32_t i = 0; i < n; ++i) {
+    t[i] = static_cast<float>(sum[i] - offset) * m;
+    t[i] = t[i] < out.lo ? out.lo : t[i];
+    t[i] = t[i] > out.hi ? out.hi : t[i];
+    t[i] += kMagic;
+  }
+  std::memcpy(rounded, t, sizeof(rounded));
+  for (int32_t i = 0; i < n; ++i) y[i] = static_cast<uint8_t>(rounded[i] - 0x4b400000 + out.zero);
+}
+
+inline void divide_block(const int32_t (&sum)[kBlock], int32_t offset, int32_t count, const PoolArgs& args, int32_t n,
+                         uint8_t* y) {
+  for (int32_t i = 0; i < n; ++i) {
+    const int32_t s = sum[i] - offset;
+    const int32_t half = s < 0 ? -(count / 2) : count / 2;
+    const int32_t u = (s + half) / count + 128;  // C's division rounds toward zero
+    y[i] = static_cast<uint8_t>(u < args.lo ? args.lo : u > args.hi ? args.hi : u);
+  }
+}
+
+void average_pixel(const PoolArgs& args, int32_t x, const Requant& out) {
+  const Window in = window(args, x);
+  const int32_t inside = in.rows * in.columns;
+  const int32_t count = args.count_include_pad ? args.kh * args.kw : inside;
+  const float m = args.s_in / (args.s_out * static_cast<float>(count));
+  uint8_t* y = args.y + x * args.y_px;
+  for (int32_t c = 0; c < args.shape.c; c += kBlock) {
+    int32_t sum[kBlock];
+    const int32_t n = args.shape.c - c < kBlock ? args.shape.c - c : kBlock;
+    if (n == kBlock) {
+      sum_block(in, args.shape, c, kBlock, sum);
+    } else {
+      sum_block(in, args.shape, c, n, sum);
+    }
+    if (args.same_scale) {  // pad pixels add their zero point; int8 values are 128 below the bytes
+      divide_block(sum, inside * 128 - (count - inside) * (args.zero_in - 128), count, args, n, y + c);
+    } else {
+      scale_block(sum, inside * args.zero_in, m, out, n, y + c);
+    }
+  }
+}
+
+}  // namespace
+
+void pool_max_scalar(const PoolArgs& args) {
+  for (int32_t x = 0; x < args.m; ++x) {
+    const Window in = window(args, x);
+    uint8_t* y = args.y + x * args.y_px;
+    int32_t c = 0;
+    for (; c + kBlock <= args.shape.c; c += kBlock) max_block(in, args.shape, c, kBlock, args.lo, args.hi, y + c);
+    if (c < args.shape.c) max_block(in, args.shape, c, args.shape.c - c, args.lo, args.hi, y + c);
+  }
+}
+
+void pool_average_scalar(const PoolArgs& args) {
+  const Requant out{static_cast<float>(args.lo - args.zero_out), static_cast<float>(args.hi - args.zero_out),
+                    args.zero_out};
+  for (int32_t x = 0; x < args.m; ++x) average_pixel(args, x, out);
+}
+
+void pool_mean_scalar(const MeanArgs& args) {
+  const Window in{args.in, args.shape.h, args.shape.w};
+  const int32_t offset = args.shape.h * args.shape.w * args.zero_in;
+  for (int32_t c = 0; c < args.shape.c; c += kBlock) {
+    int32_t sum[kBlock];
+    const int32_t n = args.shape.c - c < kBlock ? args.shape.c - c : kBlock;
+    if (n == kBlock) {
+      sum_block(in, args.shape, c, kBlock, sum);
+    } else {
+      sum_block(in, args.shape, c, n, sum);
+    }
+    scale_block(sum, offset, args.m, args.out, n, args.y + c);
+  }
+}
+
+}  // namespace ek

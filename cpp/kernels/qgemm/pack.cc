@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Packing of weights at load time; one loop serves every row of the table.
+///
+///   panel[ky][kx][k / KR][column][k % KR], columns rounded up to a vector, k to KR, both with zeros
+///
+/// For KR = 4 and 16 lanes one vector of the panel is one k group of 16 columns:
+///   [ n0: k0 k1 k2 k3 | n1: k0 k1 k2 k3 | … | n15: k0 k1 k2 k3 ]
+#include <cstring>
+
+#include "kernels/qgemm/qgemm.h"
+
+namespace ek {
+namespace {
+
+/// Taps as the kernel walks them: `count` of `length` contiguous elements.
+struct Taps {
+  int32_t count, length, padded;
+};
+
+Taps taps_of(const QGemmKernel& kernel, int32_t kh, int32_t kw, int32_t kc, bool merge_kx) {
+  const int32_t length = merge_kx ? kw * kc : kc;
+  return {merge_kx ? kh : kh * kw, length, round_up(length, kernel.kr)};
+}
+
+/// bias - zero * sum(w) modulo 2^32: the true sum fits int32 (the verifier proves it), this part of it need not.
+int32_t fold_bias(int32_t bias, const int8_t* w, size_t count, int32_t zero) {
+  uint32_t sum = 0;
+  for (size_t k = 0; k < count; ++k) sum += static_cast<uint32_t>(int32_t{w[k]});
+  const uint32_t folded = static_cast<uint32_t>(bias) - static_cast<uint32_t>(zero) * sum;
+  int32_t wrapped;
+  std::memcpy(&wrapped, &folded, sizeof(wrapped));
+  return wrapped;
+}
+
+template <typename Element>
+void pack_column(const QGemmKernel& kernel, const Taps& taps, const int8_t* w, int32_t column, int32_t width,
+                 Element* panel) {
+  for (int32_t tap = 0; tap < taps.count; ++tap) {
+    for (int32_t k = 0; k < taps.length; ++k) {
+      const size_t group =
+          static_cast<size_t>(tap) * static_cast<size_t>(taps.padded / kernel.kr) + static_cast<size_t>(k / kernel.kr);
+      const size_t lane = group * static_cast<size_t>(width) + static_cast<size_t>(column);
+      panel[lane * static_cast<size_t>(kernel.kr) + static_cast<size_t>(k % kernel.kr)] = *w++;
+    }
+  }
+}
+
+}  // namespace
+
+size_t qgemm_panel_bytes(const QGemmKernel& kernel, int32_t kh, int32_t kw, int32_t kc, int32_t columns) {
+  const size_t depth = static_cast<size_t>(kh) * static_cast<size_t>(kw) * static_cast<size_t>(round_up(kc, kernel.kr));
+  return depth * static_cast<size_t>(round_up(columns, kernel.lanes)) * static_cast<size_t>(kernel.elem);
+}
+
+void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t kw, int32_t kc, bool merge_kx,
+                const int32_t* bias, const float* scale, int32_t first, int32_t columns, int32_t input_zero,
+                void* panel, int32_t* panel_bias, float* panel_scale) {
+  const Taps taps = taps_of(kernel, kh, kw, kc, merge_kx);
+  const int32_t width = round_up(columns, kernel.lanes);
+  const size_t depth = static_cast<size_t>(kh) * static_cast<size_t>(kw) * static_cast<size_t>(kc);
+  const size_t padded = static_cast<size_t>(taps.count) * static_cast<size_t>(taps.padded);
+  std::memset(panel, 0, padded * static_cast<size_t>(width) * static_cast<size_t>(kernel.elem));
+  std::memset(panel_bias, 0, sizeof(int32_t) * static_cast<size_t>(kernel.nr));
+  std::memset(panel_scale, 0, sizeof(float) * static_cast<size_t>(kernel.nr));
+  for (int32_t column = 0; column < columns; ++column) {
+    const int32_t n = first + column;
+    const int8_t* w_n = w + static_cast<size_t>(n) * depth;
+    if (kernel.elem == Elem::kU8) {
+      pack_column(kernel, taps, w_n, column, width, static_cast<int8_t*>(panel));
+    } else {
+      pack_column(kernel, taps, w_n, column, width, static_cast<int16_t*>(panel));
+    }
+    panel_bias[column] = fold_bias(bias[n], w_n, depth, input_zero);
+    panel_scale[column] = scale[n];
+  }
+}
+
+}  // namespace ek

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/qgemm/qgemm.h"
+
+namespace ek {
+
+#define EK_QGEMM_KERNEL(name, isa, elem, mr, nr, kr, lanes, fits, cycles) void name(const QGemmArgs& args);
+#include "kernels/qgemm/kernels.def"
+#undef EK_QGEMM_KERNEL
+
+void widen_scalar(const uint8_t* u8, int32_t count, int16_t* s16);
+#if defined(EK_ARCH_X86)
+void widen_avx2(const uint8_t* u8, int32_t count, int16_t* s16);
+#endif
+
+namespace {
+
+constexpr Elem kU8 = Elem::kU8;
+constexpr Elem kS16 = Elem::kS16;
+
+// Every row keeps int32 sums exact for every int8 weight, -128 included, and takes any m, n and k.
+bool fits_all(const QGemmProblem&) { return true; }
+#if defined(EK_ARCH_X86)
+bool fits_k32(const QGemmProblem& problem) { return problem.taps == 1 && problem.k <= 32; }
+#endif
+
+constexpr int32_t ceil_div(int32_t value, int32_t step) { return (value + step - 1) / step; }
+
+/// What a row does per cycle. Fitted on Zen 5; other cores change the figures, seldom the order.
+struct Rates {
+  int32_t mr, nr, kr, lanes;
+  double dots;    ///< k groups of one pixel and one vector of columns per cycle
+  double loads;   ///< vector loads and broadcasts per cycle
+  double nhwc;    ///< cycles to requantise and store one vector as NHWC
+  double ring;    ///< the same into a ring
+  double tile;    ///< cycles of loop control per tile
+};
+constexpr double kCall = 12.0;            // cycles
+constexpr double kNearWeights = 32768.0;  // bytes that stay in L1
+constexpr double kStream = 40.0;          // bytes of weights per cycle from L2
+
+/// Cycles of `m` pixels times one panel of `vectors`: the slower of dots and loads for each k group, and the epilogue.
+double panel_cycles(const Rates& row, int32_t m, int32_t vectors, int32_t groups, double epilogue) {
+  const int32_t tiles = ceil_div(m, row.mr);
+  const double dots = static_cast<double>(m) * vectors / row.dots;
+  const double loads = (static_cast<double>(m) + static_cast<double>(tiles) * vectors) / row.loads;
+  return groups * (dots > loads ? dots : loads) + tiles * row.tile + epilogue * m * vectors + kCall;
+}
+
+double predict(const Rates& row, const QGemmProblem& problem) {
+  const int32_t groups = ceil_div(problem.k, row.kr);
+  const int32_t panels = problem.n / row.nr, rest = problem.n % row.nr;
+  const double epilogue = problem.store == QGemmStore::kNhwc ? row.nhwc : row.ring;
+  double cycles = panels * panel_cycles(row, problem.m, row.nr / row.lanes, groups, epilogue);
+  if (rest) cycles += panel_cycles(row, problem.m, ceil_div(rest, row.lanes), groups, epilogue);
+  const double weights = static_cast<double>(problem.n) * problem.k;
+  const double stream = weights > kNearWeights ? weights / kStream : 0.0;
+  return cycles > stream ? cycles : stream;
+}
+
+#if defined(EK_ARCH_X86)
+double cycles_avx512vnni(const QGemmProblem& problem) {
+  return predict({12, 32, 4, 16, 2.0, 2.0, 1.65, 2.0, 14.0}, problem);
+}
+double cycles_avx512vnni_k32(const QGemmProblem& problem) {
+  QGemmProblem whole = problem;
+  whole.m = round_up(problem.m, 4);  // its last tile repeats pixels
+  return predict({4, 32, 4, 16, 2.0, 2.0, 1.7, 2.1, 0.0}, whole);
+}
+double cycles_avxvnni(const QGemmProblem& problem) { return predict({6, 16, 4, 8, 2.0, 2.0, 1.8, 2.4, 11.0}, problem); }
+double cycles_avx2(const QGemmProblem& problem) {
+  const double widen = static_cast<double>(problem.m) * problem.k / 16.0;
+  return widen + predict({6, 16, 2, 8, 1.7, 2.0, 1.8, 2.4, 11.0}, problem);
+}
+#endif
+double cycles_scalar(const QGemmProblem& problem) { return predict({4, 8, 1, 8, 0.4, 2.0, 45.0, 45.0, 16.0}, problem); }
+
+}  // namespace
+
+const QGemmKernel kQGemmKernels[] = {
+#define EK_QGEMM_KERNEL(name, isa, elem, mr, nr, kr, lanes, fits, cycles) \
+  {{#name, "qgemm", isa}, mr, nr, kr, lanes, elem, fits, cycles, name},
+#include "kernels/qgemm/kernels.def"
+#undef EK_QGEMM_KERNEL
+};
+const size_t kQGemmKernelCount = sizeof(kQGemmKernels) / sizeof(kQGemmKernels[0]);
+
+const QGemmKernel* select_qgemm(const QGemmProblem& problem, IsaSet cap) {
+  const QGemmKernel* best = nullptr;
+  double least = 0.0;
+  for (const QGemmKernel& kernel : kQGemmKernels) {
+    if ((kernel.row.isa & cap) != kernel.row.isa || !kernel.fits(problem)) continue;
+    const double cycles = kernel.cycles(problem);
+    if (!best || cycles < least) {
+      best = &kernel;
+      least = cycles;
+    }
+  }
+  return best;
+}
+
+WidenFn select_widen([[maybe_unused]] IsaSet cap) {
+#if defined(EK_ARCH_X86)
+  if (cap & kAvx2) return widen_avx2;
+#endif
+  return widen_scalar;
+}
+
+}  // namespace ek

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+/// qgemm: one quantised GEMM with strided k loops. 1x1, dense, grouped and dilated convolution and fully
+/// connected layers are all this, without an im2col buffer:
+///
+///   acc(i, n) = bias(n) + sum over ky < kh, kx < kw, k < kc of
+///                 rows[ky][i * a_px + kx * a_kx + k] * w(n; ky, kx, k)
+///   y(i, n)   = requant(acc(i, n), scale(n))
+///
+/// A call covers a strip of `m` output pixels of one output row (or of several rows where memory is
+/// contiguous) times one packed panel of at most NR columns.
+#pragma once
+#include "kernels/kernel.h"
+
+namespace ek {
+
+/// Where a strip's results go.
+enum class QGemmStore : uint8_t {
+  kNhwc,  ///< y[i * y_px + n]
+  kRing,  ///< lane n of pixel i: the slot `slot` of the 32-bit lane at y + i * y_px + 4 * n (u8 or s16 slots)
+};
+
+struct QGemmArgs {
+  // A: activations, u8 biased or widened to s16 as the row's `elem` says; steps in bytes.
+  const uint8_t* const* rows;  ///< kh pointers to the first tap of output pixel 0
+  int32_t kh, kw;              ///< the driver merges kx into k where pixels are dense: then kw is 1
+  int32_t kc;                  ///< elements per (ky, kx); packed weights round it up to KR with zeros, so up to
+                               ///< KR - 1 elements behind a tap are read and multiplied by 0
+  ptrdiff_t a_px, a_kx;
+  int32_t m;                   ///< output pixels of the strip, >= 1
+  // B: one packed panel, see pack.h
+  const void* w;
+  const int32_t* bias;         ///< [NR] zero point folded in: bias(n) - uz * sum(w(n)); padded with zeros
+  const float* scale;          ///< [NR] m = s_in * s_w / s_out; padded with zeros
+  int32_t n;                   ///< valid columns, 1..NR; nothing is written beyond them
+  // Y
+  Requant out;
+  QGemmStore store;
+  Elem ring_elem;              ///< kRing only
+  int32_t slot;                ///< kRing only: y mod per_lane
+  uint8_t* y;
+  ptrdiff_t y_px;              ///< bytes
+};
+
+using QGemmFn = void (*)(const QGemmArgs& args);
+
+/// What a plan asks of a row before it chooses.
+struct QGemmProblem {
+  int32_t m, n, k;             ///< of one strip; k = kh * kw * kc
+  bool has_minus_128;          ///< some weight is -128
+  QGemmStore store;
+  int32_t taps = 0;            ///< kh * kw of the calls; 0 = not told
+};
+
+struct QGemmKernel {
+  KernelRow row;
+  int32_t mr, nr, kr;          ///< tile: pixels, columns, k group
+  int32_t lanes;               ///< columns a panel is rounded up to (one vector)
+  Elem elem;                   ///< how it reads A
+  bool (*fits)(const QGemmProblem& problem);
+  double (*cycles)(const QGemmProblem& problem);  ///< predicted, for one strip
+  QGemmFn run;
+};
+
+extern const QGemmKernel kQGemmKernels[];
+extern const size_t kQGemmKernelCount;
+
+/// The eligible row (isa within `cap` and fits) of least predicted cycles, file order on ties. Never null:
+/// scalar is last and fits everything.
+const QGemmKernel* select_qgemm(const QGemmProblem& problem, IsaSet cap);
+
+/// Bytes of one packed panel of `columns` (<= nr) columns, padding included.
+size_t qgemm_panel_bytes(const QGemmKernel& kernel, int32_t kh, int32_t kw, int32_t kc, int32_t columns);
+
+/// Packs columns [first, first + columns) of OHWI weights `w` (int8, [N][kh][kw][kc]) into one panel:
+///   [ky][kx][k / KR][column, rounded up to lanes][KR], int8 for u8 rows, int16 for s16 rows, zero padded.
+/// `merge_kx`: k runs over kw * kc dense elements, as one tap (call the kernel with kw = 1, kc = kw * kc).
+/// Also writes nr entries of bias (folded with the biased input zero point `input_zero`) and scale.
+void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t kw, int32_t kc, bool merge_kx,
+                const int32_t* bias, const float* scale, int32_t first, int32_t columns, int32_t input_zero,
+                void* panel, int32_t* panel_bias, float* panel_scale);
+
+/// Widens `count` u8 bytes to s16 (the A operand of s16 rows).
+using WidenFn = void (*)(const uint8_t* u8, int32_t count, int16_t* s16);
+WidenFn select_widen(IsaSet cap);
+
+}  // namespace ek

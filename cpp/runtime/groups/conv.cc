@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Conv2D by qgemm: dense, grouped, dilated and 1x1 convolution, and fully connected layers.
+///
+/// The plan turns the geometry into strips: pixels with one distance between neighbours, for input and output.
+///   fully connected   the kernel covers the whole dense map: one pixel, one tap of kh * kw * c elements
+///   pointwise         1x1, stride 1, both images without a side halo: the image is one long row
+///   otherwise         one strip per output row
+/// and merges kx into k where the taps of a kernel row are contiguous (dense pixels, no dilation, one group).
+///
+/// u8 rows read the arena; panels are the outer loop, so that one stays in L1 while all strips pass. s16 rows read
+/// widened input rows: strips are the outer loop, so that each input row is widened once.
+#include <limits>
+
+#include "runtime/groups/groups.h"
+#include "runtime/groups/panels.h"
+
+namespace ek {
+namespace {
+
+constexpr int32_t kWideStrip = 192;  // pixels per strip of a long row that must be widened first
+
+/// The convolution as a GEMM, before and after merging.
+struct Shape {
+  int32_t kh, kw, kc;       // taps and elements per tap, after merging
+  int32_t strips, m, m_last;
+  int32_t sy;               // input rows from strip to strip
+  ptrdiff_t a_px, a_kx, in_row, y_strip;
+  int32_t wide_count, wide_count_last;  // bytes of an input row that strips touch
+  bool long_row;            // pointwise: input and output are one row each
+};
+
+Shape shape_of(const Plan& plan, const OpView& op) {
+  const auto& p = op.as<Conv2DParams>();
+  const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
+  Shape s{p.kh, p.kw, x.c / p.groups, y.h, y.w, y.w, p.sh, ptrdiff_t{p.sw} * x.px, ptrdiff_t{p.dw} * x.px,
+          x.row, y.row, 0, 0, false};
+  const bool no_halo = plan.in(op).contiguous() && x.top + x.bottom == 0;
+  const bool dense = p.groups == 1 && x.px == x.c && p.dw == 1;
+  if (dense && no_halo && p.kh == x.h && p.kw == x.w && p.dh == 1) {
+    s.kc *= p.kh * p.kw;
+    s.kh = s.kw = 1;
+  } else if (dense) {
+    s.kc *= p.kw;
+    s.kw = 1;
+  }
+  s.wide_count = s.wide_count_last =
+      ((y.w - 1) * p.sw + (s.kw - 1) * p.dw) * x.px + (p.groups == 1 ? s.kc : x.c);
+  const bool pointwise = p.kh == 1 && p.kw == 1 && p.sh == 1 && p.sw == 1 && p.top + p.left == 0;
+  if (pointwise && plan.in(op).contiguous() && plan.out(op).contiguous() && y.h == x.h && y.w == x.w) {
+    s.strips = 1;
+    s.m = s.m_last = y.h * y.w;
+    s.long_row = true;
+  }
+  return s;
+}
+
+/// A long row in pieces that a widened copy can hold.
+void cut_long_row(const Nhwc& x, const Nhwc& y, Shape* s) {
+  const int32_t pixels = s->m;
+  s->m = pixels < kWideStrip ? pixels : kWideStrip;
+  s->strips = (pixels + s->m - 1) / s->m;
+  s->m_last = pixels - (s->strips - 1) * s->m;
+  s->in_row = ptrdiff_t{s->m} * x.px;
+  s->y_strip = ptrdiff_t{s->m} * y.px;
+  s->sy = 1;
+  s->wide_count = (s->m - 1) * x.px + x.c;
+  s->wide_count_last = (s->m_last - 1) * x.px + x.c;
+}
+
+/// Everything that both halves of the plan derive from the op.
+struct Choice {
+  Shape shape;
+  const QGemmKernel* kernel;
+  PanelSizes panels;
+  double cycles;
+  int32_t wide_rows;
+  uint64_t wide_row;  // elements of one widened row, slack included
+};
+
+Choice choose(const Plan& plan, const OpView& op) {
+  const auto& p = op.as<Conv2DParams>();
+  const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
+  Choice c{};
+  c.shape = shape_of(plan, op);
+  const ConstantRecord& w = plan.model->constants[op.constants[0]];
+  const int32_t columns = y.c / p.groups;
+  const QGemmProblem problem{c.shape.m, columns, c.shape.kh * c.shape.kw * c.shape.kc,
+                             has_minus_128(plan.model->constant<int8_t>(op.constants[0]), w.size), QGemmStore::kNhwc,
+                             c.shape.kh * c.shape.kw};
+  c.kernel = select_qgemm(problem, plan.cap);
+  c.cycles = c.kernel->cycles(problem) * c.shape.strips * p.groups;
+  if (c.kernel->elem == Elem::kS16 && c.shape.long_row) cut_long_row(x, y, &c.shape);
+  const Shape& s = c.shape;
+  c.panels = {p.groups, columns, c.kernel->nr, 0, 0};
+  c.panels.full = qgemm_panel_bytes(*c.kernel, s.kh, s.kw, s.kc, columns < c.kernel->nr ? columns : c.kernel->nr);
+  c.panels.last = qgemm_panel_bytes(*c.kernel, s.kh, s.kw, s.kc, c.panels.n_last());
+  c.wide_rows = (s.kh - 1) * p.dh + 1;
+  c.wide_row = align_line(2 * static_cast<uint64_t>(s.wide_count) + kSlack) / 2;
+  return c;
+}
+
+/// Points args.rows at the taps of strip `s`, input rows first * sy and on.
+void run_u8(const Step& step) {
+  const ConvStep& c = step.conv;
+  QGemmArgs a = c.args;
+  for (int32_t g = 0; g < c.groups; ++g) {
+    const uint8_t* in_group = c.in + g * c.in_group;
+    for (int32_t p = 0; p < c.panels.count; ++p) {
+      const ptrdiff_t entry = (ptrdiff_t{g} * c.panels.count + p) * c.panels.nr;
+      a.w = c.panels.w + static_cast<size_t>(g) * c.panels.group_bytes + static_cast<size_t>(p) * c.panels.panel_bytes;
+      a.bias = c.panels.bias + entry;
+      a.scale = c.panels.scale + entry;
+      a.n = p + 1 < c.panels.count ? c.panels.nr : c.panels.n_last;
+      a.y = c.y + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
+      for (int32_t s = 0; s < c.strips; ++s, a.y += c.y_strip) {
+        const uint8_t* tap = in_group + ptrdiff_t{s} * c.sy * c.in_row;
+        for (int32_t ky = 0; ky < a.kh; ++ky) c.rows[ky] = tap + ptrdiff_t{ky} * c.dy * c.in_row;
+        a.m = s + 1 < c.strips ? c.m : c.m_last;
+        c.run(a);
+      }
+    }
+  }
+}
+
+void run_s16(const Step& step) {
+  const ConvStep& c = step.conv;
+  QGemmArgs a = c.args;
+  int32_t ready = 0;  // input rows before this one are widened
+  for (int32_t s = 0; s < c.strips; ++s) {
+    const int32_t first = s * c.sy, end = first + c.wide_rows;
+    for (int32_t r = ready > first ? ready : first; r < end; ++r) {
+      c.widen(c.in + r * c.in_row, s + 1 < c.strips ? c.wide_count : c.wide_count_last,
+              c.wide + (r % c.wide_rows) * c.wide_row);
+    }
+    ready = end;
+    a.m = s + 1 < c.strips ? c.m : c.m_last;
+    for (int32_t g = 0; g < c.groups; ++g) {
+      for (int32_t ky = 0; ky < a.kh; ++ky) {
+        const int16_t* row = c.wide + ((first + ky * c.dy) % c.wide_rows) * c.wide_row + g * c.in_group;
+        c.rows[ky] = reinterpret_cast<const uint8_t*>(row);
+      }
+      for (int32_t p = 0; p < c.panels.count; ++p) {
+        const ptrdiff_t entry = (ptrdiff_t{g} * c.panels.count + p) * c.panels.nr;
+        a.w = c.panels.w + static_cast<size_t>(g) * c.panels.group_bytes + static_cast<size_t>(p) * c.panels.panel_bytes;
+        a.bias = c.panels.bias + entry;
+        a.scale = c.panels.scale + entry;
+        a.n = p + 1 < c.panels.count ? c.panels.nr : c.panels.n_last;
+        a.y = c.y + s * c.y_strip + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
+        c.run(a);
+      }
+    }
+  }
+}
+
+ek_status plan_conv(const Plan& plan, const OpView& op, Step* step, Error* error) {
+  const auto& p = op.as<Conv2DParams>();
+  const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
+  const Choice c = choose(plan, op);
+  step->macs = static_cast<uint64_t>(y.h) * static_cast<uint64_t>(y.w) * static_cast<uint64_t>(y.c) *
+               static_cast<uint64_t>(p.kh) * static_cast<uint64_t>(p.kw) * static_cast<uint64_t>(x.c / p.groups);
+  if (firstconv_cycles(plan, op) < c.cycles) return plan_firstconv(plan, op, step, error);
+  step->kernel = c.kernel->row.name;
+  step->cycles = c.cycles;
+  step->weights_bytes = c.panels.bytes();
+  step->scratch_bytes = align_line(static_cast<uint64_t>(c.shape.kh) * sizeof(uint8_t*));
+  if (c.kernel->elem == Elem::kS16) step->scratch_bytes += static_cast<uint64_t>(c.wide_rows) * c.wide_row * 2 + 2 * kSlack;
+  return EK_OK;
+}
+
+void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch) {
+  const auto& p = op.as<Conv2DParams>();
+  const TensorPlan &x = plan.in(op), &y = plan.out(op);
+  const Choice choice = choose(plan, op);
+  if (firstconv_cycles(plan, op) < choice.cycles) return bind_firstconv(plan, op, step, weights, scratch);
+  const Shape& s = choice.shape;
+  const bool wide = choice.kernel->elem == Elem::kS16;
+  const ptrdiff_t elem = wide ? 2 : 1;
+  ConvStep& c = step->conv;
+  c = {};
+  c.run = choice.kernel->run;
+  c.rows = reinterpret_cast<const uint8_t**>(scratch);
+  c.in = x.pixel() - p.top * x.shape.row - ptrdiff_t{p.left} * x.shape.px;
+  c.in_row = s.in_row;
+  c.in_group = x.shape.c / p.groups;
+  c.y = y.pixel();
+  c.y_strip = s.y_strip;
+  c.y_group = y.shape.c / p.groups;
+  c.strips = s.strips, c.m = s.m, c.m_last = s.m_last;
+  c.groups = p.groups;
+  c.sy = s.sy, c.dy = p.dh;
+  c.widen = wide ? select_widen(plan.cap) : nullptr;
+  c.wide = reinterpret_cast<int16_t*>(scratch + align_line(static_cast<uint64_t>(s.kh) * sizeof(uint8_t*)) + kSlack);
+  c.wide_row = static_cast<ptrdiff_t>(choice.wide_row);
+  c.wide_rows = choice.wide_rows;
+  c.wide_count = s.wide_count, c.wide_count_last = s.wide_count_last;
+
+  c.args.rows = c.rows;
+  c.args.kh = s.kh, c.args.kw = s.kw, c.args.kc = s.kc;
+  c.args.a_px = s.a_px * elem, c.args.a_kx = s.a_kx * elem;
+  c.args.out = requant_of(y, p.lo, p.hi);
+  c.args.store = QGemmStore::kNhwc;
+  c.args.ring_elem = Elem::kU8;
+  c.args.y_px = y.shape.px;
+
+  const ModelView& m = *plan.model;
+  c.panels = pack_panels(choice.panels, weights, [&](int32_t first, int32_t columns, void* panel, int32_t* bias, float* scale) {
+    qgemm_pack(*choice.kernel, m.constant<int8_t>(op.constants[0]), s.kh, s.kw, s.kc, false,
+               m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]), first, columns, x.zero, panel,
+               bias, scale);
+  });
+  step->run = wide ? run_s16 : run_u8;
+}
+
+}  // namespace
+
+const Group kGroupConv2D = {plan_conv, bind_conv};
+
+}  // namespace ek

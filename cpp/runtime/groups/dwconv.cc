@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+/// DepthwiseConv2D, one output row per call.
+#include "runtime/groups/groups.h"
+#include "runtime/groups/panels.h"
+
+namespace ek {
+namespace {
+
+struct Choice {
+  DwConvProblem problem;
+  const DwConvKernel* kernel;
+  int32_t lanes;
+  uint64_t packed;
+};
+
+Choice choose(const Plan& plan, const OpView& op) {
+  const auto& p = op.as<DepthwiseConv2DParams>();
+  const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
+  const ConstantRecord& w = plan.model->constants[op.constants[0]];
+  Choice c{};
+  c.problem = {p.kh, p.kw, p.sh, p.sw, p.dh, p.dw, x.c, y.w,
+               has_minus_128(plan.model->constant<int8_t>(op.constants[0]), w.size)};
+  c.kernel = select_dwconv(c.problem, plan.cap);
+  c.lanes = round_up(x.c, c.kernel->block);
+  c.packed = align_line(dwconv_packed_bytes(*c.kernel, c.problem));
+  return c;
+}
+
+void run(const Step& step) {
+  const DwConvStep& c = step.dwconv;
+  DwConvArgs a = c.args;
+  const uint8_t* tap = c.in;
+  for (int32_t s = 0; s < c.strips; ++s, a.y += c.y_row, tap += c.sy * c.in_row) {
+    for (int32_t ky = 0; ky < a.kh; ++ky) c.rows[ky] = tap + ptrdiff_t{ky} * c.dy * c.in_row;
+    c.run(a);
+  }
+}
+
+ek_status plan_dwconv(const Plan& plan, const OpView& op, Step* step, Error*) {
+  const Nhwc& y = plan.out(op).shape;
+  const Choice c = choose(plan, op);
+  step->kernel = c.kernel->row.name;
+  step->macs = static_cast<uint64_t>(y.h) * static_cast<uint64_t>(y.w) * static_cast<uint64_t>(y.c) *
+               static_cast<uint64_t>(c.problem.kh) * static_cast<uint64_t>(c.problem.kw);
+  step->cycles = c.kernel->cycles(c.problem) * y.h;
+  step->weights_bytes = c.packed + 2 * align_line(4 * static_cast<uint64_t>(c.lanes));
+  step->scratch_bytes = static_cast<uint64_t>(c.problem.kh) * sizeof(uint8_t*);
+  return EK_OK;
+}
+
+void bind_dwconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch) {
+  const auto& p = op.as<DepthwiseConv2DParams>();
+  const TensorPlan &x = plan.in(op), &y = plan.out(op);
+  const Choice choice = choose(plan, op);
+  auto* bias = reinterpret_cast<int32_t*>(weights + choice.packed);
+  auto* scale = reinterpret_cast<float*>(weights + choice.packed + align_line(4 * static_cast<uint64_t>(choice.lanes)));
+  const ModelView& m = *plan.model;
+  dwconv_pack(*choice.kernel, choice.problem, m.constant<int8_t>(op.constants[0]), m.constant<int32_t>(op.constants[1]),
+              m.constant<float>(op.constants[2]), x.zero, weights, bias, scale);
+  DwConvStep& c = step->dwconv;
+  c = {};
+  c.run = choice.kernel->run;
+  c.rows = reinterpret_cast<const uint8_t**>(scratch);
+  c.in = x.pixel() - p.top * x.shape.row - ptrdiff_t{p.left} * x.shape.px;
+  c.in_row = x.shape.row;
+  c.y_row = y.shape.row;
+  c.strips = y.shape.h;
+  c.sy = p.sh, c.dy = p.dh;
+  c.args.kh = p.kh, c.args.kw = p.kw;
+  c.args.sx = p.sw, c.args.dx = p.dw;
+  c.args.m = y.shape.w, c.args.c = x.shape.c;
+  c.args.rows = c.rows;
+  c.args.in_px = x.shape.px;
+  c.args.w = weights, c.args.bias = bias, c.args.scale = scale;
+  c.args.out = requant_of(y, p.lo, p.hi);
+  c.args.y = y.pixel();
+  c.args.y_px = y.shape.px;
+  step->run = run;
+}
+
+}  // namespace
+
+const Group kGroupDepthwiseConv2D = {plan_dwconv, bind_dwconv};
+
+}  // namespace ek

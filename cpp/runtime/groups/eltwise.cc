@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Add, Affine and Table: one call for images that are one long row, else one call per row.
+#include "runtime/groups/groups.h"
+
+namespace ek {
+namespace {
+
+void run_add(const Step& step) {
+  const EltwiseStep& c = step.eltwise;
+  AddArgs a = c.add;
+  for (int32_t s = 0; s < c.strips; ++s, a.a += c.a_row, a.b += c.b_row, a.y += c.y_row) c.kernel->add(a);
+}
+
+void run_affine(const Step& step) {
+  const EltwiseStep& c = step.eltwise;
+  AffineArgs a = c.affine;
+  for (int32_t s = 0; s < c.strips; ++s, a.x += c.a_row, a.y += c.y_row) c.kernel->affine(a);
+}
+
+void run_table(const Step& step) {
+  const EltwiseStep& c = step.eltwise;
+  TableArgs a = c.table;
+  for (int32_t s = 0; s < c.strips; ++s, a.x += c.a_row, a.y += c.y_row) c.kernel->table(a);
+}
+
+/// Strips and rows; pixels per strip by the return value.
+int32_t cut(const Plan& plan, const OpView& op, EltwiseStep* c) {
+  bool long_row = plan.out(op).contiguous();
+  for (const uint32_t i : op.inputs) long_row = long_row && plan.tensors[i].contiguous();
+  const Nhwc& y = plan.out(op).shape;
+  c->strips = long_row ? 1 : y.h;
+  c->a_row = plan.in(op).shape.row;
+  c->b_row = plan.in(op, op.inputs.size - 1).shape.row;
+  c->y_row = y.row;
+  return long_row ? y.h * y.w : y.w;
+}
+
+ek_status plan_eltwise(const Plan& plan, const OpView& op, Step* step, Error*) {
+  const Nhwc& y = plan.out(op).shape;
+  step->kernel = select_eltwise(plan.cap)->row.name;
+  step->cycles = static_cast<double>(y.h) * y.w * y.c;
+  return EK_OK;
+}
+
+ek_status plan_affine(const Plan& plan, const OpView& op, Step* step, Error* error) {
+  const Nhwc& y = plan.out(op).shape;
+  step->weights_bytes = align_line(4 * static_cast<uint64_t>(y.c));
+  step->macs = static_cast<uint64_t>(y.h) * static_cast<uint64_t>(y.w) * static_cast<uint64_t>(y.c);
+  return plan_eltwise(plan, op, step, error);
+}
+
+ek_status plan_table(const Plan& plan, const OpView& op, Step* step, Error* error) {
+  step->weights_bytes = 256;
+  return plan_eltwise(plan, op, step, error);
+}
+
+// Same bytes between pixels everywhere: one pixel of many channels, padding bytes computed along.
+void flatten(bool same_px, ptrdiff_t px, int32_t* pixels, int32_t* c) {
+  if (!same_px) return;
+  *c = (*pixels - 1) * static_cast<int32_t>(px) + *c;
+  *pixels = 1;
+}
+
+void bind_add(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint8_t*) {
+  const auto& p = op.as<AddParams>();
+  const TensorPlan &a = plan.in(op), &b = plan.in(op, 1), &y = plan.out(op);
+  EltwiseStep& c = step->eltwise;
+  c = {};
+  c.kernel = select_eltwise(plan.cap);
+  const int32_t pixels = cut(plan, op, &c);
+  c.add = {a.pixel(), b.pixel(), y.pixel(), a.shape.px, b.shape.px, y.shape.px, pixels, y.shape.c, a.zero, b.zero,
+           y.zero, p.m, p.n, p.shift, p.lo + 128, p.hi + 128};
+  flatten(a.shape.px == y.shape.px && b.shape.px == y.shape.px, y.shape.px, &c.add.pixels, &c.add.c);
+  step->run = run_add;
+}
+
+void bind_affine(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t*) {
+  const auto& p = op.as<AffineParams>();
+  const ModelView& m = *plan.model;
+  const TensorPlan &x = plan.in(op), &y = plan.out(op);
+  const auto* w = m.constant<int8_t>(op.constants[0]);
+  auto* folded = reinterpret_cast<uint32_t*>(weights);  // bias - zero * w modulo 2^32
+  for (int32_t n = 0; n < y.shape.c; ++n) {
+    folded[n] = static_cast<uint32_t>(m.constant<int32_t>(op.constants[1])[n]) -
+                static_cast<uint32_t>(x.zero) * static_cast<uint32_t>(int32_t{w[n]});
+  }
+  EltwiseStep& c = step->eltwise;
+  c = {};
+  c.kernel = select_eltwise(plan.cap);
+  const int32_t pixels = cut(plan, op, &c);
+  c.affine = {x.pixel(), y.pixel(), x.shape.px, y.shape.px, pixels, y.shape.c, w, reinterpret_cast<int32_t*>(weights),
+              m.constant<float>(op.constants[2]), requant_of(y, p.lo, p.hi)};
+  step->run = run_affine;
+}
+
+void bind_table(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t*) {
+  const TensorPlan &x = plan.in(op), &y = plan.out(op);
+  const auto* table = plan.model->constant<int8_t>(op.constants[0]);
+  for (int32_t u = 0; u < 256; ++u) weights[u] = static_cast<uint8_t>(table[u] + 128);
+  EltwiseStep& c = step->eltwise;
+  c = {};
+  c.kernel = select_eltwise(plan.cap);
+  const int32_t pixels = cut(plan, op, &c);
+  c.table = {x.pixel(), y.pixel(), x.shape.px, y.shape.px, pixels, y.shape.c, weights};
+  flatten(x.shape.px == y.shape.px, y.shape.px, &c.table.pixels, &c.table.c);
+  step->run = run_table;
+}
+
+}  // namespace
+
+const Group kGroupAdd = {plan_eltwise, bind_add};
+const Group kGroupAffine = {plan_affine, bind_affine};
+const Group kGroupTable = {plan_table, bind_table};
+
+}  // namespace ek

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+/// What the drivers say to each other.
+#pragma once
+#include "runtime/plan.h"
+
+namespace ek {
+
+/// Predicted cycles of a Conv2D by firstconv; infinite when it is not one (conv.cc asks).
+double firstconv_cycles(const Plan& plan, const OpView& op);
+ek_status plan_firstconv(const Plan& plan, const OpView& op, Step* step, Error* error);
+void bind_firstconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
+
+}  // namespace ek

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/plan.h"
+
+#include <cinttypes>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+namespace ek {
+namespace {
+
+constexpr int64_t kMaxTensorBytes = (int64_t{1} << 31) - 1;
+
+const Group* group_of(Opcode opcode) {
+  switch (opcode) {
+#define EK_OPCODE(Name, number, inputs, outputs, constants, params) \
+  case Opcode::k##Name:                                             \
+    return &kGroup##Name;
+#include "model/opcodes.def"
+#undef EK_OPCODE
+  }
+  return nullptr;
+}
+
+int32_t greater(int32_t a, int32_t b) { return a > b ? a : b; }
+
+// Pixels beyond the far edge that a window really touches: strides may leave padding unread.
+int32_t overhang(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t dilation, int32_t before) {
+  return greater(0, (out - 1) * stride - before + (kernel - 1) * dilation + 1 - in);
+}
+
+// A halo belongs to the tensor and is as wide as its hungriest consumer.
+template <class Params>
+void widen_halo(const Params& p, const Nhwc& y, Nhwc* x) {
+  x->top = greater(x->top, p.top);
+  x->left = greater(x->left, p.left);
+  x->bottom = greater(x->bottom, overhang(x->h, y.h, p.kh, p.sh, p.dh, p.top));
+  x->right = greater(x->right, overhang(x->w, y.w, p.kw, p.sw, p.dw, p.left));
+}
+
+void place_tensor(const TensorRecord& record, TensorPlan* t) {
+  const Hwc size = hwc(record);
+  t->elem = record.dtype == EK_FLOAT32 ? 4 : 1;
+  t->zero = record.zero_point + 128;
+  t->scale = record.scale;
+  t->shape.h = size.h, t->shape.w = size.w, t->shape.c = size.c;
+  t->shape.px = t->elem == 4 ? 4 * size.c : round_up(size.c, kChannelAlign);
+}
+
+// Halos and dense images follow from the consumers.
+void shape_by_consumers(const Plan& plan) {
+  for (uint32_t i = 0; i < plan.model->ops.size; ++i) {
+    const OpView op = plan.model->op(i);
+    Nhwc& x = plan.tensors[op.inputs[0]].shape;
+    const Nhwc& y = plan.out(op).shape;
+    if (op.record->opcode == static_cast<uint16_t>(Opcode::kDepthwiseConv2D)) {
+      widen_halo(op.as<DepthwiseConv2DParams>(), y, &x);
+    } else if (op.record->opcode == static_cast<uint16_t>(Opcode::kConv2D)) {
+      const auto& p = op.as<Conv2DParams>();
+      widen_halo(p, y, &x);
+      if (p.groups == 1 && (x.c == 1 || x.c == 3)) x.px = x.c;  // images: firstconv and merged taps want them dense
+    }
+  }
+}
+
+ek_status size_tensors(Plan* plan, Error* error) {
+  for (uint32_t i = 0; i < plan->tensors.size; ++i) {
+    TensorPlan& t = plan->tensors[i];
+    Nhwc& s = t.shape;
+    const int64_t row = (int64_t{s.left} + s.w + s.right) * s.px;
+    const int64_t rows = int64_t{s.top} + s.h + s.bottom;
+    if (row > kMaxTensorBytes || row * rows > kMaxTensorBytes) {
+      const TensorRecord& record = plan->model->tensors[i];
+      return fail(error, EK_UNSUPPORTED, plan->model->at(&record), "tensor", "tensor \"%s\" needs 2 GiB or more with its padding",
+                  plan->model->name(record.name));
+    }
+    s.row = static_cast<ptrdiff_t>(row);
+    t.item.bytes = s.bytes();
+  }
+  return EK_OK;
+}
+
+void find_lifetimes(const Plan& plan) {
+  const ModelView& m = *plan.model;
+  const auto end = static_cast<int32_t>(m.ops.size);
+  for (uint32_t i = 0; i < m.ops.size; ++i) {
+    const OpView op = m.op(i);
+    const auto step = static_cast<int32_t>(i);
+    for (const uint32_t t : op.outputs) plan.tensors[t].item.first = plan.tensors[t].item.last = step;
+    for (const uint32_t t : op.inputs) plan.tensors[t].item.last = step;
+  }
+  for (const PortRecord& port : m.outputs) plan.tensors[port.tensor].item.last = end;
+  if (!plan.trace) return;
+  for (TensorPlan& t : plan.tensors) t.item.first = 0, t.item.last = end;
+}
+
+void place_tensors(Plan* plan, ArenaItem* items) {
+  for (uint32_t i = 0; i < plan->tensors.size; ++i) items[i] = plan->tensors[i].item;
+  plan->arena_bytes = place_items(items, plan->tensors.size) + 2 * kSlack;
+  for (uint32_t i = 0; i < plan->tensors.size; ++i) plan->tensors[i].item = items[i];
+}
+
+// One allocation for everything the plan remembers.
+ek_status allocate_records(const ModelView& m, Plan* plan, ArenaItem** items, Error* error) {
+  Ledger ledger;
+  const uint64_t tensors = ledger.take(m.tensors.size * sizeof(TensorPlan));
+  const uint64_t steps = ledger.take(m.ops.size * sizeof(Step));
+  const uint64_t moves = ledger.take((m.operands.size + m.ops.size) * sizeof(MoveArgs));
+  const uint64_t scratch = ledger.take(m.tensors.size * sizeof(ArenaItem));
+  plan->records = std::calloc(1, ledger.used() + kLine);
+  if (plan->records == nullptr) {
+    return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for a plan of %" PRIu64 " bytes", ledger.used());
+  }
+  plan->record_bytes = ledger.used() + kLine;
+  auto* base = static_cast<uint8_t*>(plan->records);
+  plan->tensors = {reinterpret_cast<TensorPlan*>(base + tensors), m.tensors.size};
+  plan->steps = {reinterpret_cast<Step*>(base + steps), m.ops.size};
+  plan->moves = {reinterpret_cast<MoveArgs*>(base + moves), m.operands.size + m.ops.size};
+  *items = reinterpret_cast<ArenaItem*>(base + scratch);
+  for (TensorPlan& t : plan->tensors) t = TensorPlan{};
+  return EK_OK;
+}
+
+ek_status plan_steps(Plan* plan, Error* error) {
+  const ModelView& m = *plan->model;
+  uint32_t moves = 0;
+  for (uint32_t i = 0; i < m.ops.size; ++i) {
+    const OpView op = m.op(i);
+    Step& step = plan->steps[i];
+    step.op = i;
+    step.name = m.name(op.record->name);
+    step.op_name = op.row->name;
+    step.kernel = "";
+    step.move.first = moves;  // a copying step has at most one part per operand and one more
+    moves += op.record->input_count + 1u;
+    const ek_status status = group_of(static_cast<Opcode>(op.record->opcode))->plan(*plan, op, &step, error);
+    if (status != EK_OK) return status;
+    plan->weights_bytes += align_line(step.weights_bytes);
+    if (step.scratch_bytes > plan->scratch_bytes) plan->scratch_bytes = align_line(step.scratch_bytes);
+  }
+  return EK_OK;
+}
+
+void bind_halo(const Plan& plan, const OpView& op, Step* step) {
+  const TensorPlan& y = plan.out(op);
+  const Nhwc& s = y.shape;
+  step->halo = s.top + s.left + s.bottom + s.right == 0 ? nullptr : plan.move->halo;
+  step->out_shape = s;
+  step->out_base = y.base;
+  step->out_zero = static_cast<uint8_t>(y.zero);
+}
+
+}  // namespace
+
+ek_status make_plan(const ModelView& model, IsaSet cap, bool trace, Plan* plan, Error* error) {
+  *plan = {};
+  plan->model = &model;
+  plan->cap = cap;
+  plan->trace = trace;
+  plan->move = select_move(cap);
+  ArenaItem* items = nullptr;
+  ek_status status = allocate_records(model, plan, &items, error);
+  if (status != EK_OK) return status;
+  for (uint32_t i = 0; i < model.tensors.size; ++i) place_tensor(model.tensors[i], &plan->tensors[i]);
+  shape_by_consumers(*plan);
+  status = size_tensors(plan, error);
+  if (status == EK_OK) {
+    find_lifetimes(*plan);
+    place_tensors(plan, items);
+    status = plan_steps(plan, error);
+  }
+  if (status != EK_OK) free_plan(plan);
+  return status;
+}
+
+void bind_plan(Plan* plan, uint8_t* block) {
+  const ModelView& m = *plan->model;
+  uint8_t* weights = block;
+  uint8_t* arena = block + plan->weights_bytes + kSlack;
+  uint8_t* scratch = block + plan->weights_bytes + plan->arena_bytes;
+  for (TensorPlan& t : plan->tensors) t.base = arena + t.item.offset;
+  for (Step& step : plan->steps) {
+    const OpView op = m.op(step.op);
+    group_of(static_cast<Opcode>(op.record->opcode))->bind(*plan, op, &step, weights, scratch);
+    bind_halo(*plan, op, &step);
+    weights += align_line(step.weights_bytes);
+  }
+}
+
+void free_plan(Plan* plan) {
+  std::free(plan->records);
+  *plan = {};
+}
+
+Requant requant_of(const TensorPlan& to, int32_t lo, int32_t hi) {
+  const int32_t zero = to.zero - 128;
+  return {static_cast<float>(lo - zero), static_cast<float>(hi - zero), to.zero};
+}
+
+bool rescale_table(const TensorPlan& from, const TensorPlan& to, uint8_t* table) {
+  if (from.scale == to.scale && from.zero == to.zero) return false;
+  const float m = from.scale / to.scale;
+  const auto lo = static_cast<float>(0 - to.zero), hi = static_cast<float>(255 - to.zero);
+  for (int32_t u = 0; u < 256; ++u) {
+    float t = static_cast<float>(u - from.zero) * m;
+    t = t < lo ? lo : t > hi ? hi : t;
+    table[u] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyintf(t)) + to.zero);
+  }
+  return true;
+}
+
+}  // namespace ek

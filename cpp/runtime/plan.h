@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The plan: a verified model resolved into a straight list of direct calls.
+///
+/// It is made in two halves. make_plan() chooses a kernel row for every op and the layout of every tensor, and
+/// so knows each byte that will be needed before any of it is allocated. bind_plan() then packs the weights
+/// into the block it is given and turns offsets into pointers. Nothing is decided after that.
+///
+///   block:  weights | arena (kSlack before and after) | scratch
+#pragma once
+#include "base/arena.h"
+#include "kernels/move/move.h"
+#include "model/reader.h"
+#include "runtime/steps.h"
+
+namespace ek {
+
+struct TensorPlan {
+  Nhwc shape;          ///< of one frame; a float32 tensor has 4 bytes per element and no halo
+  int32_t elem = 1;    ///< bytes per element
+  int32_t zero = 0;    ///< biased zero point
+  float scale = 0.0f;
+  ArenaItem item;
+  uint8_t* base = nullptr;  ///< first byte of the halo
+
+  uint8_t* pixel() const { return base + shape.origin(); }  ///< pixel (0, 0)
+  /// Rows follow each other without a gap, so that the image is one long row.
+  bool contiguous() const { return shape.left + shape.right == 0; }
+};
+
+struct Plan {
+  const ModelView* model = nullptr;
+  IsaSet cap = kScalar;
+  bool trace = false;
+  Span<TensorPlan> tensors;
+  Span<Step> steps;
+  Span<MoveArgs> moves;  ///< parts of the copying steps
+  const MoveKernel* move = nullptr;
+  uint64_t weights_bytes = 0, arena_bytes = 0, scratch_bytes = 0, record_bytes = 0;
+  void* records = nullptr;  ///< memory of the spans
+
+  const TensorPlan& in(const OpView& op, uint32_t i = 0) const { return tensors[op.inputs[i]]; }
+  const TensorPlan& out(const OpView& op) const { return tensors[op.outputs[0]]; }
+  uint64_t block_bytes() const { return weights_bytes + arena_bytes + scratch_bytes; }
+};
+
+/// `model` outlives the plan. On failure nothing is kept.
+ek_status make_plan(const ModelView& model, IsaSet cap, bool trace, Plan* plan, Error* error);
+
+/// `block` has block_bytes(), zeroed, 64-aligned.
+void bind_plan(Plan* plan, uint8_t* block);
+
+void free_plan(Plan* plan);
+
+/// The driver of one operator family (runtime/groups/). Every opcode has exactly one, kGroup<Name>.
+struct Group {
+  /// Chooses kernels; fills the step's kernel, macs, cycles, weights_bytes and scratch_bytes.
+  ek_status (*plan)(const Plan& plan, const OpView& op, Step* step, Error* error);
+  /// Packs into `weights`, resolves every pointer of the step. `scratch` is shared by all steps.
+  void (*bind)(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
+};
+
+#define EK_OPCODE(Name, number, inputs, outputs, constants, params) extern const Group kGroup##Name;
+#include "model/opcodes.def"
+#undef EK_OPCODE
+
+/// Requantisation into tensor `to` with the file's clamp.
+Requant requant_of(const TensorPlan& to, int32_t lo, int32_t hi);
+
+/// The 256 bytes that bring values of one quantisation into another (quant.rescale); false: they are the same.
+bool rescale_table(const TensorPlan& from, const TensorPlan& to, uint8_t* table);
+
+}  // namespace ek

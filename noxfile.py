@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one menu of the project: `nox -l` lists it, `nox -s lint test` runs a part of it.
+
+Arguments after `--` go to pytest or to the session's tool: `nox -s test -- tests/ops -k add`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.3"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "test", "kernels"]
+
+ROOT = Path(__file__).parent
+WHEEL_LIMIT = 3_000_000  # bytes
+WERROR = "--config-settings=cmake.define.EK_WERROR=ON"
+CPUS = {  # what qemu-user can be, and the ISA levels each must show
+    "cortex-a53": "neon",
+    "cortex-a76": "neon,neondot",
+    "max,pauth=off": "neon,neondot,neoni8mm",
+}
+TEST_TOOLS = ["pytest", "pytest-benchmark", "cffi", "pillow"]
+ISA_QUERY = """
+import ctypes, edgekern._core as core
+names = ctypes.create_string_buffer(256)
+assert ctypes.CDLL(core.__file__).ek_isa_available(names, ctypes.c_size_t(256)) == 0
+print(names.value.decode())
+"""
+
+
+def sources(*endings: str) -> list[str]:
+    """List the project's own files with one of the endings."""
+    folders = ("cpp", "src", "tests", "bench", "examples")
+    return sorted(str(p) for f in folders for e in endings for p in (ROOT / f).rglob(f"*{e}"))
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Install the project with extras, warnings as errors."""
+    session.install(f".[{','.join(extras)}]", WERROR)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and types: ruff, mypy --strict, stubtest, clang-format."""
+    install(session, "cli", "compile", "cffi")
+    session.install("ruff", "mypy", "clang-format", "nox")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("clang-format", "--dry-run", "--Werror", *sources(".cc", ".h", ".c"))
+    session.run("mypy")
+    session.run("stubtest", "edgekern._core", "--ignore-disjoint-bases")
+
+
+@nox.session
+def tidy(session: nox.Session) -> None:
+    """clang-tidy over cpp/ (needs clang-tidy on the PATH)."""
+    session.install("cmake", "ninja")
+    build = "build/tidy"
+    commands = "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"
+    session.run("cmake", "-S", "cpp", "-B", build, "-G", "Ninja", commands)
+    files = [f for f in sources(".cc") if f"{ROOT}/cpp/" in f and "/arm_" not in f]
+    session.run("clang-tidy", "-p", build, "--quiet", *session.posargs, *files, external=True)
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """The whole suite on this machine."""
+    install(session, "cli", "compile", "cffi", "test")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def kernels(session: nox.Session) -> None:
+    """The kernel walk under every ISA cap of this CPU."""
+    install(session, "compile", "cffi", "test")
+    names = session.run("python", "-c", ISA_QUERY, silent=True).strip().split(",")
+    for cap in ["scalar", *(name for name in names if name != "scalar")]:
+        session.log(f"cap: {cap} of {','.join(names)}")
+        paths = session.posargs or ["tests/kernels"]
+        session.run("python", "-m", "pytest", *paths, env={"EDGEKERN_ISA": cap})
+
+
+@nox.session
+def arm(session: nox.Session) -> None:
+    """Cross-build the wheel for aarch64 and run the suite under qemu-user.
+
+    EDGEKERN_ARM_CPU names the CPUs, separated by spaces (default: cortex-a53).
+    """
+    root = ROOT / "build" / "arm-root"
+    if not (root / "python-version").exists():
+        session.run(str(ROOT / ".ci" / "arm-root"), str(root), external=True)
+    minor = (root / "python-version").read_text().strip().removeprefix("python")
+    python = shutil.which(f"python{minor}", path="/usr/bin") or f"python{minor}"
+
+    # The wheel: built by a host Python of the same minor version, with the root's arm64 headers.
+    venv, dist, site = (ROOT / "build" / "arm" / name for name in ("venv", "dist", "site"))
+    for folder in (dist, site):
+        shutil.rmtree(folder, ignore_errors=True)
+    session.run(python, "-m", "venv", str(venv), external=True)
+    tools = ["scikit-build-core", "pybind11>=3", "cmake", "ninja"]
+    session.run(str(venv / "bin/pip"), "install", "-q", *tools, external=True)
+    tag = minor.replace(".", "")
+    cross = {
+        "PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "SKBUILD_CMAKE_TOOLCHAIN_FILE": str(ROOT / "cpp/cmake/aarch64-linux-gnu.cmake"),
+        "SKBUILD_CMAKE_PYTHON_HINTS": "OFF",
+        "EK_PYTHON_INCLUDE": str(root / "include"),
+        "SETUPTOOLS_EXT_SUFFIX": f".cpython-{tag}-aarch64-linux-gnu.so",
+        "_PYTHON_HOST_PLATFORM": "linux-aarch64",
+        "VIRTUAL_ENV": None,
+        "CXX": None,
+    }
+    session.run(
+        str(venv / "bin/python"), "-m", "pip", "wheel", ".", "-q", "--no-deps",
+        "--no-build-isolation", "-w", str(dist), "--config-settings=build-dir=build/arm/cmake", WERROR,
+        env=cross, external=True,
+    )  # fmt: skip
+    (wheel,) = dist.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+        names = [name for name in archive.namelist() if name.endswith(".so")]
+    if names != [f"edgekern/_core.cpython-{tag}-aarch64-linux-gnu.so"]:
+        session.error(f"the cross-built wheel carries {names}")
+
+    # What the tests need, as aarch64 wheels.
+    platforms = [f"manylinux{glibc}_aarch64" for glibc in ("_2_28", "_2_27", "_2_17", "2014")]
+    packages = ["numpy", "onnx", "flatbuffers", "typer", "rich", *TEST_TOOLS]
+    session.run(
+        str(venv / "bin/pip"), "install", "-q", "--target", str(site), "--only-binary=:all:",
+        "--python-version", minor, "--implementation", "cp", "--no-compile",
+        *(f"--platform={p}" for p in platforms), *packages, external=True,
+    )  # fmt: skip
+
+    for cpu in os.environ.get("EDGEKERN_ARM_CPU", "cortex-a53").split():
+        session.log(f"qemu-user as {cpu}")
+        env = {"PYTHONPATH": str(site), "EDGEKERN_EXPECT_ISA": CPUS[cpu]}
+        run = [str(ROOT / ".ci" / "arm-run"), str(root), cpu, "-m", "pytest"]
+        paths = session.posargs or ["-m", "not slow"]
+        session.run(*run, "-p", "no:cacheprovider", *paths, env=env, external=True)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """AddressSanitizer and UBSan: the suite in a Python that preloads them."""
+    session.install("pybind11>=3", "cmake", "ninja", "numpy", "onnx", "flatbuffers", *TEST_TOOLS)
+    build = ROOT / "build" / "sanitize"
+    python = session.run("python", "-c", "import sys; print(sys.executable)", silent=True).strip()
+    pybind11 = session.run("python", "-m", "pybind11", "--cmakedir", silent=True).strip()
+    session.run(
+        "cmake", "-S", ".", "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1 -g1",
+        "-DEK_SANITIZE=address,undefined",
+        f"-DPython_EXECUTABLE={python}", f"-Dpybind11_DIR={pybind11}",
+    )  # fmt: skip
+    session.run("cmake", "--build", str(build))
+
+    # A package of links: the Python files of the tree and the sanitised module.
+    package = build / "site" / "edgekern"
+    shutil.rmtree(package, ignore_errors=True)
+    package.mkdir(parents=True)
+    for item in (ROOT / "python" / "edgekern").iterdir():
+        (package / item.name).symlink_to(item)
+    module = f"_core{sysconfig_suffix(session)}"
+    (package / module).symlink_to(build / "src" / module)
+
+    def runtime(library: str) -> str:
+        compiler = os.environ.get("CXX", "g++")
+        asked = f"-print-file-name={library}"
+        return str(session.run(compiler, asked, silent=True, external=True)).strip()
+
+    env = {
+        "LD_PRELOAD": " ".join(map(runtime, ("libasan.so", "libubsan.so", "libstdc++.so"))),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "PYTHONMALLOC": "malloc",
+        "PYTHONPATH": str(package.parent),
+    }
+    paths = session.posargs or ["-m", "not slow", "tests"]
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *paths, env=env)
+
+
+def sysconfig_suffix(session: nox.Session) -> str:
+    """Return the file suffix of an extension module in the session's Python."""
+    code = "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"
+    return str(session.run("python", "-c", code, silent=True)).strip()
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Latency per frame and per kernel; JSON and one HTML page in bench/results/."""
+    install(session, "compile", "cffi", "test")
+    results = ROOT / "bench" / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    report = results / "bench.json"
+    session.run("python", "-m", "pytest", "bench", f"--benchmark-json={report}", *session.posargs)
+    session.run("python", "bench/report.py", str(report), "-o", str(results / "bench.html"))
+
+
+@nox.session
+def guard(session: nox.Session) -> None:
+    """Compare this tree with BASE on this machine: `nox -s guard -- origin/main`."""
+    if not session.posargs:
+        session.error("name the base to compare with: nox -s guard -- origin/main")
+    session.install("--upgrade", "pip")  # the guard builds both trees with it
+    install(session, "compile", "test")
+    session.run("python", "bench/guard.py", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, check its size and contents, run the demo from it."""
+    dist = ROOT / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "pip", "wheel", ".", "--no-deps", "-w", str(dist))
+    (built,) = dist.glob("edgekern-*.whl")
+    size = built.stat().st_size
+    session.log(f"{built.name}: {size:,} bytes")
+    if size > WHEEL_LIMIT:
+        session.error(f"the wheel has {size:,} bytes, the limit is {WHEEL_LIMIT:,}")
+    with zipfile.ZipFile(built) as archive:
+        names = archive.namelist()
+    if foreign := [n for n in names if not n.startswith(("edgekern/", "edgekern-"))]:
+        session.error(f"the wheel carries files outside the package: {foreign}")
+    if source := [n for n in names if n.endswith((".cc", ".h", ".def", ".cmake"))]:
+        session.error(f"the wheel carries C++ sources: {source}")
+    if "edgekern/py.typed" not in names:
+        session.error("the wheel lacks edgekern/py.typed")
+    session.install("--force-reinstall", f"edgekern[cli] @ {built.as_uri()}")
+    with session.chdir(session.create_tmp()):
+        session.run("edgekern", "demo")

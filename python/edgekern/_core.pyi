@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine: models and sessions, the frame call, and every kernel by name for tests and benches."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypedDict
+
+import numpy.typing as npt
+from typing_extensions import CapsuleType
+
+class _Tensor(TypedDict):
+    name: str
+    dtype: int
+    shape: tuple[int, ...]
+    scale: float
+    zero_point: int
+
+class _Facts(TypedDict):
+    format_version: int
+    arithmetic_version: int
+    op_count: int
+    has_preprocess: bool
+    has_known_answer: bool
+    abstain_threshold: float
+    provenance: str
+
+class _Memory(TypedDict):
+    weights: int
+    arena: int
+    scratch: int
+    total: int
+
+class _Step(TypedDict):
+    name: str
+    op: str
+    kernel: str
+    macs: int
+    nanoseconds: float
+    predicted_cycles: float
+
+class _Opcode(TypedDict):
+    name: str
+    number: int
+    inputs: int
+    outputs: int
+    constants: int
+    params: int
+
+class _Kernel(TypedDict):
+    name: str
+    family: str
+    isa: str
+    runs_here: bool
+
+_Buffer: TypeAlias = bytes | bytearray | memoryview | npt.NDArray[Any]
+_Buffers: TypeAlias = _Buffer | tuple[_Buffer, ...]
+
+__version__: str
+
+class Model:
+    def __init__(self, data: _Buffer) -> None: ...
+    def describe(self) -> _Facts: ...
+    def inputs(self) -> list[_Tensor]: ...
+    def outputs(self) -> list[_Tensor]: ...
+    def tensors(self) -> list[_Tensor]: ...
+    def labels(self) -> list[str]: ...
+
+class Session:
+    def __init__(
+        self,
+        model: Model,
+        isa: str | None = None,
+        memory_limit: int = 0,
+        threads: int = 1,
+        max_batch: int = 1,
+        selftest: bool = True,
+        trace: bool = False,
+    ) -> None: ...
+    @property
+    def handle(self) -> CapsuleType: ...
+    def memory(self) -> _Memory: ...
+    def ops(self) -> list[_Step]: ...
+    def tensor(self, name: str, out: _Buffer) -> None: ...
+
+def opcodes() -> list[_Opcode]: ...
+def isa_available() -> list[str]: ...
+def kernels() -> list[_Kernel]: ...
+
+# The frame call: buffers, or a tuple of them where there are several.
+def run(handle: CapsuleType, inputs: _Buffers, outputs: _Buffers, batch: int, raw: bool, /) -> None: ...
+def profile(handle: CapsuleType, inputs: _Buffers, outputs: _Buffers, rounds: int, /) -> None: ...
+def run_regions(
+    handle: CapsuleType, frame: _Buffer, boxes: _Buffer | None, channels: int, outputs: _Buffers, raw: bool, /
+) -> None: ...
+
+# Kernels by name, for tests and benches: caller memory by address, nothing is checked.
+def dwconv_cycles(name: str, kh: int, kw: int, sx: int, dx: int, c: int, m: int) -> float: ...
+def dwconv_fits(name: str, kh: int, kw: int, sx: int, dx: int, c: int, m: int) -> bool: ...
+def dwconv_pack(
+    name: str,
+    kh: int,
+    kw: int,
+    sx: int,
+    c: int,
+    w: int,
+    bias: int,
+    scale: int,
+    input_zero: int,
+    packed: int,
+    packed_bias: int,
+    packed_scale: int,
+) -> None: ...
+def dwconv_packed_size(name: str, kh: int, kw: int, c: int) -> tuple[Any, ...]: ...
+def dwconv_run(
+    name: str,
+    kh: int,
+    kw: int,
+    sx: int,
+    dx: int,
+    m: int,
+    c: int,
+    rows: Sequence[int],
+    in_px: int,
+    w: int,
+    bias: int,
+    scale: int,
+    lo: float,
+    hi: float,
+    zero: int,
+    y: int,
+    y_px: int,
+    rounds: int = 1,
+) -> str: ...
+def dwconv_select(kh: int, kw: int, sx: int, dx: int, c: int, m: int, isa: str) -> str: ...
+def edge_run(
+    name: str,
+    what: str,
+    x: int,
+    y: int,
+    extent: Sequence[int],
+    x_stride: Sequence[int],
+    y_stride: Sequence[int],
+    scale: float,
+    zero: int,
+    flip: int,
+    rounds: int = 1,
+) -> str: ...
+def edge_select(isa: str) -> str: ...
+def eltwise_add(
+    name: str,
+    a: int,
+    b: int,
+    y: int,
+    px: Sequence[int],
+    pixels: int,
+    c: int,
+    zeros: Sequence[int],
+    m: int,
+    n: int,
+    shift: int,
+    clamp: Sequence[int],
+    rounds: int = 1,
+) -> str: ...
+def eltwise_affine(
+    name: str,
+    x: int,
+    y: int,
+    px: Sequence[int],
+    pixels: int,
+    c: int,
+    w: int,
+    bias: int,
+    scale: int,
+    clamp: Sequence[int],
+    zero_out: int,
+    rounds: int = 1,
+) -> str: ...
+def eltwise_select(isa: str) -> str: ...
+def eltwise_table(
+    name: str, x: int, y: int, px: Sequence[int], pixels: int, c: int, table: int, rounds: int = 1
+) -> str: ...
+def firstconv_cycles(name: str, kh: int, kw: int, c: int, n: int, m: int) -> float: ...
+def firstconv_fits(name: str, kh: int, kw: int, c: int, n: int, m: int) -> bool: ...
+def firstconv_pack(
+    name: str, w: int, kh: int, row_taps: int, bias: int, scale: int, first: int, columns: int, input_zero: int
+) -> tuple[Any, ...]: ...
+def firstconv_row(name: str) -> dict[str, Any]: ...
+def firstconv_run(
+    name: str,
+    rows: Sequence[int],
+    row_taps: int,
+    a_px: int,
+    m: int,
+    w: int,
+    bias: int,
+    scale: int,
+    n: int,
+    lo: float,
+    hi: float,
+    zero: int,
+    y: int,
+    y_px: int,
+    rounds: int = 1,
+) -> str: ...
+def firstconv_select(kh: int, kw: int, c: int, n: int, m: int, isa: str) -> str: ...
+def move_copy(
+    name: str,
+    x: int,
+    y: int,
+    extent: Sequence[int],
+    x_stride: Sequence[int],
+    y_stride: Sequence[int],
+    table: int,
+    rounds: int = 1,
+) -> str: ...
+def move_halo(
+    name: str, shape: Sequence[int], halo: Sequence[int], px: int, row: int, base: int, zero: int, rounds: int = 1
+) -> str: ...
+def move_select(isa: str) -> str: ...
+def pool_mean(
+    name: str,
+    in_: int,
+    /,
+    shape: Sequence[int],
+    px: int,
+    row: int,
+    zero_in: int,
+    scale: float,
+    clamp: Sequence[int],
+    zero_out: int,
+    y: int,
+    rounds: int = 1,
+) -> str: ...
+def pool_run(
+    name: str,
+    what: str,
+    in_: int,
+    /,
+    shape: Sequence[int],
+    px: int,
+    row: int,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    pads: Sequence[int],
+    oy: int,
+    m: int,
+    y: int,
+    y_px: int,
+    clamp: Sequence[int],
+    count_include_pad: bool,
+    same_scale: bool,
+    zeros: Sequence[int],
+    scales: Sequence[float],
+    rounds: int = 1,
+) -> str: ...
+def pool_select(isa: str) -> str: ...
+def qgemm_cycles(name: str, m: int, n: int, k: int, has_minus_128: bool, store: str, taps: int) -> float: ...
+def qgemm_fits(name: str, m: int, n: int, k: int, has_minus_128: bool, store: str, taps: int) -> bool: ...
+def qgemm_pack(
+    name: str,
+    w: int,
+    kh: int,
+    kw: int,
+    kc: int,
+    merge_kx: bool,
+    bias: int,
+    scale: int,
+    first: int,
+    columns: int,
+    input_zero: int,
+) -> tuple[Any, ...]: ...
+def qgemm_row(name: str) -> dict[str, Any]: ...
+def qgemm_run(
+    name: str,
+    rows: Sequence[int],
+    kh: int,
+    kw: int,
+    kc: int,
+    a_px: int,
+    a_kx: int,
+    m: int,
+    w: int,
+    bias: int,
+    scale: int,
+    n: int,
+    lo: float,
+    hi: float,
+    zero: int,
+    store: str,
+    ring_elem: str,
+    slot: int,
+    y: int,
+    y_px: int,
+    rounds: int = 1,
+) -> str: ...
+def qgemm_select(m: int, n: int, k: int, has_minus_128: bool, store: str, taps: int, isa: str) -> str: ...
+def qgemm_widen(isa: str, u8: int, count: int, s16: int) -> None: ...
+def resize_run(
+    name: str,
+    box: int,
+    row_stride: int,
+    width: int,
+    height: int,
+    src_channels: int,
+    channels: int,
+    order: Sequence[int],
+    gray: bool,
+    out_w: int,
+    out_h: int,
+    table: int,
+    y: int,
+    y_px: int,
+    y_row: int,
+    scratch: int,
+    rounds: int = 1,
+) -> str: ...
+def resize_scratch(out_w: int, channels: int) -> int: ...
+def resize_select(isa: str) -> str: ...
+def softmax_run(
+    name: str,
+    x: int,
+    c: int,
+    table: int,
+    p: int,
+    y: int,
+    s_out: float,
+    clamp: Sequence[int],
+    zero_out: int,
+    rounds: int = 1,
+) -> str: ...
+def softmax_select(isa: str) -> str: ...

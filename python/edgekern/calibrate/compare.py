@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Float graph against integer graph on the same samples: noise per layer, agreement of outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from edgekern import quant
+from edgekern.calibrate.integer import channel_axis, run, step
+from edgekern.graph.graph import Graph, Node
+from edgekern.graph.run import evaluate, feed
+from edgekern.ops.conv2d import Conv2D
+from edgekern.ops.depthwise import DepthwiseConv2D
+from edgekern.report import Accuracy, Layer, OutputError
+from edgekern.types import Array, DType
+
+__all__ = ["accuracy", "layers", "macs", "outputs"]
+
+Feeds = Mapping[str, Array]
+
+
+def macs(graph: Graph, node: Node) -> int:
+    """Multiply-accumulates of a node for one frame; convolutions only."""
+    if not isinstance(node.op, (Conv2D, DepthwiseConv2D)):
+        return 0
+    weights = graph.constants[node.constants[0]]
+    return graph.types[node.output].size * (weights.size // weights.shape[channel_axis(node)])
+
+
+def _sqnr(signal: float, noise: float) -> float:
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(max(signal, 1e-30) / noise)
+
+
+def layers(original: Graph, integer: Graph, feeds: Feeds) -> tuple[Layer, ...]:
+    """Every node with the signal-to-noise ratio of its result.
+
+    Args:
+        original: The float graph `integer` was made from, node by node.
+        integer: Its integer form.
+        feeds: Samples for the float graph's ports, which the integer graph shares.
+    """
+    floats = {port.tensor: feed(original, port, feeds[port.name]) for port in original.inputs}
+    ints = {port.tensor: feed(integer, port, feeds[port.name]) for port in integer.inputs}
+    last = {name: node.output for node in original.nodes for name in node.inputs}
+    found = []
+    for node, coded in zip(original.nodes, integer.nodes, strict=True):
+        constants = [original.constants[name] for name in node.constants]
+        exact = node.op.evaluate([floats[name] for name in node.inputs], constants)
+        floats[node.output] = exact
+        y = ints[node.output] = step(integer, coded, [ints[name] for name in coded.inputs])
+        held = integer.types[node.output]
+        real = y if held.dtype is DType.FLOAT32 or held.quant is None else quant.dequantise(y, held.quant)
+        noise = float(((exact.astype(np.float64) - real) ** 2).sum())
+        size = sum(integer.constants[name].nbytes for name in coded.constants)
+        ratio = _sqnr(float((exact.astype(np.float64) ** 2).sum()), noise)
+        kind = type(node.op).__name__
+        found.append(Layer(node.name or node.output, kind, held.shape[1:], macs(original, node), size, ratio))
+        for name in set(node.inputs):
+            if last[name] == node.output:
+                del floats[name], ints[name]
+    return tuple(found)
+
+
+def outputs(original: Graph, integer: Graph, feeds: Feeds) -> tuple[OutputError, ...]:
+    """Every output port, float against int8."""
+    wanted, found = evaluate(original, feeds), run(integer, feeds)
+    result = []
+    for name, y in wanted.items():
+        difference = y.astype(np.float64) - found[name]
+        flat = y.reshape(len(y), -1).argmax(axis=1) == found[name].reshape(len(y), -1).argmax(axis=1)
+        ratio = _sqnr(float((y.astype(np.float64) ** 2).sum()), float((difference**2).sum()))
+        result.append(OutputError(name, ratio, float(np.abs(difference).max()), float(flat.mean())))
+    return tuple(result)
+
+
+def accuracy(original: Graph, integer: Graph, samples: Iterable[tuple[Feeds, Array]]) -> Accuracy:
+    """Top-1 of the first output over labelled batches."""
+    name = original.outputs[0].name
+    count = right_float = right_int = 0
+    for feeds, labels in samples:
+        wanted, found = evaluate(original, feeds)[name], run(integer, feeds)[name]
+        count += len(labels)
+        right_float += int((wanted.reshape(len(labels), -1).argmax(axis=1) == labels).sum())
+        right_int += int((found.reshape(len(labels), -1).argmax(axis=1) == labels).sum())
+    return Accuracy(count, right_float / max(count, 1), right_int / max(count, 1))

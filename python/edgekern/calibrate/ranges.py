@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs calibration samples through the float graph and observes every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import numpy as np
+
+from edgekern.calibrate.clipping import METHODS, choose_range
+from edgekern.calibrate.observer import Histogram
+from edgekern.errors import InputError
+from edgekern.graph.graph import Graph
+from edgekern.graph.run import evaluate
+from edgekern.types import Array
+
+__all__ = ["Progress", "chunks", "frames_per_chunk", "observe", "ranges"]
+
+Progress = Callable[[str, int, int], None]  # what, how many done, of how many (0: unknown)
+Feeds = Mapping[str, Array]
+
+_BUDGET = 1 << 24  # elements held at once by one chunk of frames
+
+
+def frames_per_chunk(graph: Graph) -> int:
+    """Frames evaluated together: a property of the graph, so results do not depend on how samples arrive."""
+    return max(1, min(32, _BUDGET // sum(t.size for t in graph.types.values())))
+
+
+def chunks(samples: Iterable[Feeds], frames: int) -> Iterator[dict[str, Array]]:
+    """Regroups batches of any size into batches of `frames`, the last one smaller."""
+    held: list[Feeds] = []
+    count = 0
+    for batch in samples:
+        size = len(next(iter(batch.values())))
+        for i in range(size):
+            held.append({name: x[i : i + 1] for name, x in batch.items()})
+            count += 1
+            if count == frames:
+                yield _joined(held)
+                held, count = [], 0
+    if held:
+        yield _joined(held)
+
+
+def _joined(frames: list[Feeds]) -> dict[str, Array]:
+    return {name: np.concatenate([f[name] for f in frames]) for name in frames[0]}
+
+
+def observe(graph: Graph, samples: Iterable[Feeds], progress: Progress | None = None) -> dict[str, Histogram]:
+    """Histograms of every tensor over the samples; memory does not grow with their number.
+
+    Args:
+        graph: A float graph.
+        samples: Batches of the caller's tensors by port name.
+        progress: Called with ("calibrate", frames done, 0).
+
+    Raises:
+        InputError: There is no sample.
+        QuantizationError: A value is not finite.
+    """
+    seen = {name: Histogram(name) for name in graph.types}
+    done = 0
+    for feeds in chunks(samples, frames_per_chunk(graph)):
+        for name, values in evaluate(graph, feeds, trace=True).items():
+            seen[name].add(values)
+        done += len(next(iter(feeds.values())))
+        if progress is not None:
+            progress("calibrate", done, 0)
+    if done == 0:
+        raise InputError("there is no calibration sample", hint="Give at least one; 100 to 500 are usual.")
+    return seen
+
+
+def ranges(seen: Mapping[str, Histogram], method: str) -> dict[str, tuple[float, float]]:
+    """The range of every tensor by one of METHODS."""
+    if method not in METHODS:
+        choose_range(next(iter(seen.values())), method)
+    return {name: choose_range(histogram, method) for name, histogram in seen.items()}

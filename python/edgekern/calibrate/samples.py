@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the caller gives for calibration -> batches of the float graph's own tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from edgekern.errors import InputError
+from edgekern.graph.graph import Graph, Port
+from edgekern.preprocess import Preprocess
+from edgekern.types import Array
+
+__all__ = ["Sampler", "frames_of", "picture"]
+
+_ORDERS = {1: "gray", 3: "rgb", 4: "rgba"}
+_SEED = 20
+
+
+def picture(source: Any) -> tuple[Array, str]:
+    """uint8 [H, W, C] pixels and their channel order, of an array or an image file.
+
+    Raises:
+        InputError: Not uint8, not an image, or Pillow is needed and missing.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        try:
+            from PIL import Image
+        except ImportError as error:
+            raise InputError("reading image files needs pip install 'edgekern[cli]'") from error
+        try:
+            with Image.open(source) as image:
+                return np.asarray(image.convert("RGB")), "rgb"
+        except OSError as error:
+            raise InputError(f"{os.fspath(source)}: {error}") from error
+    image = np.asarray(source)
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in _ORDERS or 0 in image.shape:
+        raise InputError(
+            f"a calibration image is {image.dtype} {image.shape}",
+            hint="With a Preprocess give uint8 images [height, width, 1, 3 or 4], or paths of image files.",
+        )
+    return image, _ORDERS[image.shape[2]]
+
+
+def frames_of(graph: Graph, preprocess: Preprocess | None, samples: Iterable[Any]) -> Iterator[dict[str, Array]]:
+    """Frames (batch 1) of the float graph's ports.
+
+    Args:
+        graph: A float graph.
+        preprocess: Makes the only input from images; None: samples are the source model's own tensors.
+        samples: Images, or arrays with or without a batch dimension, or dicts of them by port name.
+
+    Raises:
+        InputError: A sample does not fit; its number is named.
+    """
+    for number, sample in enumerate(samples):
+        try:
+            if preprocess is not None:
+                image, order = picture(sample)
+                yield {graph.inputs[0].name: _normalised(graph, preprocess, preprocess.crop(image, None, order))}
+                continue
+            given = sample if isinstance(sample, Mapping) else {graph.inputs[0].name: sample}
+            if set(given) != {port.name for port in graph.inputs}:
+                names = ", ".join(repr(port.name) for port in graph.inputs)
+                raise InputError(f"it has {sorted(given)}", hint=f"The model's inputs are {names}: give a dict.")
+            batch = {port.name: _tensor(graph, port, given[port.name]) for port in graph.inputs}
+            for i in range(len(next(iter(batch.values())))):
+                yield {name: x[i : i + 1] for name, x in batch.items()}
+        except InputError as error:
+            raise InputError(f"calibration sample {number}: {error.args[0]}", hint=error.hint) from error
+
+
+def _normalised(graph: Graph, preprocess: Preprocess, crop: Array) -> Array:
+    """The source model's float tensor of a crop."""
+    real = preprocess.normalise(crop)[None]
+    perm = graph.inputs[0].perm
+    return np.ascontiguousarray(real.transpose(perm))
+
+
+def _tensor(graph: Graph, port: Port, given: Any) -> Array:
+    x = np.asarray(given)
+    shape = port.outside(graph.types[port.tensor].shape)
+    if x.shape == shape[1:]:
+        x = x[None]
+    if x.dtype.kind != "f" or x.shape[1:] != shape[1:]:
+        raise InputError(
+            f"it is {x.dtype} {x.shape} for input {port.name!r}",
+            hint=f"The model takes float32 [batch, {', '.join(map(str, shape[1:]))}]; images need a Preprocess.",
+        )
+    return x.astype(np.float32)
+
+
+class Sampler:
+    """Passes frames on, keeping a digest of all and an even draw of some.
+
+    The draw (reservoir sampling with a fixed seed) and the digest depend on the frames and their order only.
+
+    Args:
+        frames: Of the float graph's ports, batch 1.
+        keep: How many to hold.
+    """
+
+    def __init__(self, frames: Iterable[Mapping[str, Array]], keep: int) -> None:
+        self._frames = frames
+        self._keep = keep
+        self._held: list[tuple[int, Mapping[str, Array]]] = []
+        self._hash = hashlib.sha256()
+        self.count = 0
+        self.first: dict[str, Array] = {}
+
+    def __iter__(self) -> Iterator[Mapping[str, Array]]:
+        draw = np.random.Generator(np.random.PCG64(_SEED))
+        for frame in self._frames:
+            if self.count == 0:
+                self.first = dict(frame)
+            for name, x in sorted(frame.items()):
+                self._hash.update(f"{name}{x.shape}".encode())
+                self._hash.update(np.ascontiguousarray(x, "<f4").tobytes())
+            if len(self._held) < self._keep:
+                self._held.append((self.count, frame))
+            else:
+                place = int(draw.integers(0, self.count + 1))
+                if place < self._keep:
+                    self._held[place] = (self.count, frame)
+            self.count += 1
+            yield frame
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all frames that passed, hexadecimal."""
+        return self._hash.hexdigest()
+
+    def held(self, most: int | None = None) -> dict[str, Array]:
+        """The kept frames as one batch, in their order."""
+        frames = [frame for _, frame in sorted(self._held, key=lambda pair: pair[0])][:most]
+        return {name: np.concatenate([frame[name] for frame in frames]) for name in frames[0]}

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgekern inspect`: what is in a model file, and what would run it here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgekern import _core
+from edgekern.cli.screen import Json, print_json, print_table, say, tail
+from edgekern.model import Model, TensorInfo, load
+
+
+def inspect(
+    model: Annotated[Path, typer.Argument(help="A compiled model, *.ekm.")],
+    isa: Annotated[str | None, typer.Option(help="Cap on instruction sets, such as avx2 or scalar.")] = None,
+    selftest: Annotated[bool, typer.Option("--selftest/--no-selftest", help="Check the file's known answer.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Show a model's tensors, preprocess, memory, provenance and the kernel of every op."""
+    loaded = load(model, isa=isa, selftest=selftest)
+    facts = describe(loaded, model, selftest)
+    if as_json:
+        print_json(facts)
+        return
+    rows = [
+        (kind, t.name, f"{t.dtype.name} {list(t.shape)}", _quantisation(t))
+        for kind, ports in (("input", loaded.inputs), ("output", loaded.outputs))
+        for t in ports
+    ]
+    print_table("", ("", "tensor", "dtype, shape", "int8 inside"), rows, left=4)
+    steps = [(tail(s["name"], 40), s["op"], s["kernel"], f"{s['macs']:,}") for s in facts["steps"]]
+    print_table("\nSteps", ("name", "op", "kernel", "MACs"), steps, left=3)
+    memory = facts["memory"]
+    say(
+        f"\nfile {facts['bytes']:,} bytes, format {facts['format_version']}, "
+        f"arithmetic {facts['arithmetic_version']}; known answer: {facts['known_answer']}"
+    )
+    say(
+        f"memory {memory['total']:,} bytes: weights {memory['weights']:,}, "
+        f"arena {memory['arena']:,}, scratch {memory['scratch']:,}"
+    )
+    say(f"multiply-accumulates per frame: {facts['macs']:,}")
+    if facts["labels"]:
+        say(f"{len(facts['labels'])} labels; abstains below {facts['abstain_threshold']:.3f}")
+    for title in ("preprocess", "provenance"):
+        if facts[title]:
+            say(f"{title}:")
+            for line in _lines(facts[title]):
+                say(f"  {line}")
+
+
+def describe(model: Model, path: Path, selftest: bool) -> dict[str, Any]:
+    """Gathers what `inspect` prints, as plain data."""
+    header = _core.Model(path.read_bytes()).describe()
+    answer = "none in the file"
+    if header["has_known_answer"]:
+        answer = "passed" if selftest else "not checked"
+    steps = [{"name": s.name, "op": s.op, "kernel": s.kernel, "macs": s.macs} for s in model.plan()]
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "format_version": header["format_version"],
+        "arithmetic_version": header["arithmetic_version"],
+        "known_answer": answer,
+        "inputs": [_tensor(t) for t in model.inputs],
+        "outputs": [_tensor(t) for t in model.outputs],
+        "labels": list(model.labels),
+        "abstain_threshold": model.abstain_threshold,
+        "preprocess": asdict(model.preprocess) if model.preprocess else None,
+        "memory": asdict(model.memory_plan()),
+        "macs": sum(s["macs"] for s in steps),
+        "steps": steps,
+        "provenance": dict(model.provenance),
+    }
+
+
+def _tensor(t: TensorInfo) -> dict[str, Any]:
+    return {
+        "name": t.name,
+        "dtype": t.dtype.name,
+        "shape": list(t.shape),
+        "scale": t.scale,
+        "zero_point": t.zero_point,
+    }
+
+
+def _quantisation(t: TensorInfo) -> str:
+    return f"scale {t.scale:.6g}, zero point {t.zero_point}" if t.scale else "float32"
+
+
+def _lines(facts: Mapping[str, Any], outer: str = "") -> Iterator[str]:
+    """Gives a line per plain fact; lists and the compiler's report are left to --json."""
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from () if key == "report" else _lines(value, f"{outer}{key} ")
+        elif not isinstance(value, list):
+            yield f"{outer}{key}: {value}"

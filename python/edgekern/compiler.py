@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a trained float network to a model: import, passes, calibration, quantisation, report."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekern.artifact import Artifact, Decision, KnownAnswer, write
+from edgekern.calibrate import compare
+from edgekern.calibrate.bias import correct_biases
+from edgekern.calibrate.clipping import METHODS, search_weight_scales
+from edgekern.calibrate.integer import channel_axis
+from edgekern.calibrate.ranges import Progress, observe, ranges
+from edgekern.calibrate.samples import Sampler, frames_of
+from edgekern.errors import InputError, UnsupportedOpError
+from edgekern.graph.graph import Graph
+from edgekern.graph.verify import verify
+from edgekern.importers.onnx import import_onnx, load_onnx
+from edgekern.ops.conv2d import Conv2D
+from edgekern.ops.depthwise import DepthwiseConv2D
+from edgekern.ops.softmax import Softmax
+from edgekern.passes import (
+    dead_code,
+    fold_batch_norm,
+    fold_padding,
+    fuse_activation,
+    name_tensors,
+    quantise,
+    remove_no_ops,
+)
+from edgekern.preprocess import Preprocess
+from edgekern.report import Accuracy, Report
+from edgekern.types import Array, DType
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgekern.model import Model
+
+__all__ = ["PASSES", "Settings", "build", "compile", "optimise"]
+
+#: The order of the passes over the float graph.
+PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
+    ("dead code", dead_code.run),
+    ("no-ops", remove_no_ops.run),
+    ("padding into convolutions", fold_padding.run),
+    ("batch norm and bias", fold_batch_norm.run),
+    ("no-ops", remove_no_ops.run),
+    ("activations", fuse_activation.run),
+    ("names", name_tensors.run),
+)
+
+_COMPARED = 64  # frames the report compares, drawn evenly from the calibration samples
+_MOST_HELD = 256  # frames held for bias correction
+_BUDGET = 1 << 25  # elements of the largest unfolded convolution input over all held frames
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to quantise.
+
+    Attributes:
+        method: Of choosing ranges: "mse", "minmax" or "percentile".
+        bias_correction: Whether biases make up for the mean error of their channel.
+        temperature: Divides the logits before the final softmax.
+        abstain_threshold: Least confidence that is not an abstention, for classifiers.
+    """
+
+    method: str = "mse"
+    bias_correction: bool = True
+    temperature: float = 1.0
+    abstain_threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError(f"calibration method {self.method!r} is not one of {', '.join(METHODS)}")
+        if not 0 < self.temperature < 1000:
+            raise InputError(f"temperature {self.temperature} is not in (0, 1000)")
+        if not 0 <= self.abstain_threshold <= 1:
+            raise InputError(f"abstain_threshold {self.abstain_threshold} is outside [0, 1]")
+
+
+def compile(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    *,
+    calibration: Iterable[Any],
+    preprocess: Preprocess | None = None,
+    labels: Sequence[str] | None = None,
+    method: str = "mse",
+    bias_correction: bool = True,
+    temperature: float = 1.0,
+    abstain_threshold: float = 0.0,
+    evaluation: Iterable[tuple[Any, int]] | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """Compiles a float ONNX model to int8.
+
+    The same source, samples and arguments give the same bytes on the same NumPy and BLAS. Nothing is written; a model
+    is saved by `Model.save`.
+
+    Args:
+        source: Path of an ONNX file, its bytes, or a ModelProto.
+        calibration: 100 to 500 inputs as the model will see them; any iterable, streamed. With a preprocess: uint8
+            images [H, W, C] in RGB or gray, or paths of image files (needs Pillow). Without: the source model's own
+            tensors, with or without the batch dimension, or dicts of them by input name.
+        preprocess: How camera images become the model's input. The model then takes uint8 NHWC where a camera byte
+            is the input's own byte, else the source model's tensors; `run_image` takes camera frames in both cases.
+        labels: Names of the classes.
+        method: "mse" (least squared error), "minmax" or "percentile" (99.99 %).
+        bias_correction: Make up for the mean error int8 gives each channel.
+        temperature: Divides the logits before the final softmax.
+        abstain_threshold: Least confidence that is not an abstention.
+        evaluation: Labelled samples (sample as in `calibration`, class number) for the report's accuracy.
+        progress: Called with (what, how many done, of how many; 0 if unknown).
+
+    Raises:
+        UnsupportedOpError: Operators, attributes or types edgekern does not run, all of them by node.
+        ShapeError: Shapes do not fit, or are not fixed.
+        QuantizationError: A tensor cannot be brought to int8; it is named.
+        CompileError: The source is broken; the place is named.
+        InputError: A calibration sample or argument is wrong.
+    """
+    from edgekern.model import Model
+
+    settings = Settings(method, bias_correction, temperature, abstain_threshold)
+    artifact, _ = build(source, calibration, preprocess, labels, settings, evaluation, progress)
+    return Model.from_bytes(write(artifact))
+
+
+def optimise(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
+    """The float graph after all passes, and what changed."""
+    changes = []
+    for name, run in PASSES:
+        before = len(graph.nodes)
+        graph = verify(run(graph))
+        if len(graph.nodes) != before:
+            changes.append(f"{name}: {before} -> {len(graph.nodes)} nodes")
+    return graph, tuple(changes)
+
+
+def build(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    calibration: Iterable[Any],
+    preprocess: Preprocess | None = None,
+    labels: Sequence[str] | None = None,
+    settings: Settings | None = None,
+    evaluation: Iterable[tuple[Any, int]] | None = None,
+    progress: Progress | None = None,
+) -> tuple[Artifact, Report]:
+    """Everything `compile` does before a runtime is needed; arguments and errors as there."""
+    settings = settings or Settings()
+    proto = load_onnx(source)
+    image = None if preprocess is None else (*preprocess.size, preprocess.depth)
+    imported = import_onnx(proto, image, preprocess.layout if preprocess else None)
+    if preprocess is not None and len(imported.inputs) > 1:
+        raise InputError(f"a Preprocess feeds one input; the model has {len(imported.inputs)}")
+    graph, changes = optimise(_tempered(verify(imported), settings.temperature))
+    held = _frames_held(graph)
+    sampler = Sampler(frames_of(graph, preprocess, calibration), held)
+    seen = observe(graph, sampler, progress)
+    chosen = ranges(seen, settings.method)
+    if preprocess is not None:
+        chosen[graph.inputs[0].tensor] = _byte_range(preprocess)
+    integer = verify(quantise.run(graph, chosen, _weight_scales(graph, settings.method)))
+    if settings.bias_correction:
+        integer = verify(correct_biases(graph, integer, sampler.held()))
+    outside = integer if preprocess is None else _byte_port(integer, preprocess)
+    data, size = _source_bytes(source, proto)
+    provenance = {
+        "source_sha256": hashlib.sha256(data).hexdigest(),
+        "calibration": {"samples": sampler.count, "sha256": sampler.digest, "method": settings.method},
+        "bias_correction": settings.bias_correction,
+        "edgekern": _version(),
+        "numpy": np.__version__,
+        "blas": _blas(),
+    }
+    artifact = Artifact(
+        graph=outside,
+        preprocess=preprocess,
+        labels=tuple(labels or ()),
+        decision=_decision(settings, labels),
+        known_answer=_known_answer(outside, integer, sampler.first),
+        provenance=provenance,
+    )
+    _check_labels(artifact)
+    accuracy = _accuracy(graph, integer, preprocess, evaluation)
+    report = _report(settings, sampler, graph, integer, accuracy, size, changes)
+    report = replace(report, bytes=_final_size(artifact, report))
+    return replace(artifact, provenance={**provenance, "report": report.to_json()}), report
+
+
+# ---- pieces -------------------------------------------------------------------------------------
+
+
+def _tempered(graph: Graph, temperature: float) -> Graph:
+    """The graph whose final softmax divides its input by the temperature."""
+    if temperature == 1:
+        return graph
+    outside = {port.tensor for port in graph.outputs}
+    final = [node for node in graph.nodes if isinstance(node.op, Softmax) and node.output in outside]
+    if not final:
+        raise InputError("a temperature needs a model that ends in a Softmax")
+    nodes = tuple(replace(n, op=Softmax(temperature)) if n in final else n for n in graph.nodes)
+    return graph.with_nodes(nodes)
+
+
+def _frames_held(graph: Graph) -> int:
+    """Frames that bias correction takes at once: as many as fit the budget unfolded."""
+    largest = max((t.size for t in graph.types.values()), default=1)
+    for node in graph.nodes:
+        if isinstance(node.op, Conv2D):
+            weights = graph.constants[node.constants[0]]
+            pixels = graph.types[node.output].size // weights.shape[0]
+            largest = max(largest, pixels * weights[0].size)
+    return max(_COMPARED // 8, min(_MOST_HELD, _BUDGET // max(largest, 1)))
+
+
+def _byte_range(preprocess: Preprocess) -> tuple[float, float]:
+    """What a preprocess can make of a camera byte."""
+    ends = preprocess.normalise(np.repeat(np.array([[0], [255]], np.uint8), preprocess.depth, axis=1))
+    return float(ends.min()), float(ends.max())
+
+
+def _weight_scales(graph: Graph, method: str) -> dict[str, Array]:
+    """Scales of convolution weights by the node's result; max|w| / 127 (none here) for min-max."""
+    if method == "minmax":
+        return {}
+    return {
+        node.output: search_weight_scales(np.moveaxis(graph.constants[node.constants[0]], channel_axis(node), 0))
+        for node in graph.nodes
+        if isinstance(node.op, (Conv2D, DepthwiseConv2D))
+    }
+
+
+def _byte_port(graph: Graph, preprocess: Preprocess) -> Graph:
+    """The input as uint8 NHWC, if every camera byte is the input tensor's own (biased) byte."""
+    port = graph.inputs[0]
+    q = graph.types[port.tensor].quant
+    assert q is not None
+    if not (preprocess.table(q) == np.arange(256, dtype=np.uint8)).all():
+        return graph
+    rank = len(graph.types[port.tensor].shape)
+    return replace(graph, inputs=(replace(port, dtype=DType.UINT8, perm=tuple(range(rank))),))
+
+
+def _known_answer(outside: Graph, integer: Graph, first: Mapping[str, Array]) -> KnownAnswer:
+    """The first calibration sample as the golden frame."""
+    from edgekern.graph.run import feed, fetch
+
+    golden = {}
+    for port, inner in zip(outside.inputs, integer.inputs, strict=True):
+        golden[port.name] = fetch(outside, port, feed(integer, inner, first[inner.name])).copy()
+        if port.dtype is DType.FLOAT32:
+            golden[port.name] = first[inner.name]
+    return KnownAnswer.of(outside, golden)
+
+
+def _decision(settings: Settings, labels: Sequence[str] | None) -> Decision | None:
+    if not labels and settings.temperature == 1 and settings.abstain_threshold == 0:
+        return None
+    return Decision(settings.abstain_threshold, settings.temperature)
+
+
+def _check_labels(artifact: Artifact) -> None:
+    classes = artifact.graph.types[artifact.graph.outputs[0].tensor].size
+    if artifact.labels and len(artifact.labels) != classes:
+        raise InputError(f"{len(artifact.labels)} labels for {classes} classes")
+
+
+def _accuracy(
+    graph: Graph, integer: Graph, preprocess: Preprocess | None, evaluation: Iterable[tuple[Any, int]] | None
+) -> Accuracy | None:
+    if evaluation is None:
+        return None
+
+    def batches() -> Iterable[tuple[dict[str, Array], Array]]:
+        for sample, label in evaluation:
+            for frame in frames_of(graph, preprocess, [sample]):
+                yield frame, np.array([label])
+
+    return compare.accuracy(graph, integer, batches())
+
+
+def _report(
+    settings: Settings,
+    sampler: Sampler,
+    graph: Graph,
+    integer: Graph,
+    accuracy: Accuracy | None,
+    source_bytes: int,
+    changes: tuple[str, ...],
+) -> Report:
+    feeds = sampler.held(_COMPARED)
+    rows = compare.layers(graph, integer, feeds)
+    return Report(
+        method=settings.method,
+        bias_correction=settings.bias_correction,
+        calibration_samples=sampler.count,
+        compared_samples=len(next(iter(feeds.values()))),
+        outputs=compare.outputs(graph, integer, feeds),
+        layers=rows,
+        accuracy=accuracy,
+        source_bytes=source_bytes,
+        bytes=0,
+        macs=sum(row.macs for row in rows),
+        parameters=sum(value.size for value in graph.constants.values()),
+        changes=changes,
+    )
+
+
+def _final_size(artifact: Artifact, report: Report) -> int:
+    """Bytes of the file that says its own size."""
+    size = 0
+    for _ in range(4):
+        given = replace(artifact, provenance={**artifact.provenance, "report": replace(report, bytes=size).to_json()})
+        found = len(write(given))
+        if found == size:
+            break
+        size = found
+    return size
+
+
+def _source_bytes(source: object, proto: onnx.ModelProto) -> tuple[bytes, int]:
+    if isinstance(source, bytes):
+        data = source
+    elif isinstance(source, (str, os.PathLike)):
+        data = Path(source).read_bytes()
+    else:
+        data = proto.SerializeToString(deterministic=True)
+    return data, len(data)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("edgekern")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _blas() -> str:
+    """Name and version of NumPy's BLAS."""
+    found: dict[str, Any] = np.show_config(mode="dicts") or {}  # type: ignore[call-overload, unused-ignore]
+    blas = found.get("Build Dependencies", {}).get("blas", {})
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX -> float graph, from PyTorch's exporters (old and new), tf2onnx and everyone else: NCHW or NHWC, opset 7 and up.
+
+Nodes are read in order. What depends on constants only is computed on the spot, what depends on the input becomes
+a node of ours (or, for Transpose, Reshape and the like, a new view of a tensor: see `_layout`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekern.errors import CompileError, EdgekernError, ShapeError, UnsupportedOpError
+from edgekern.graph.graph import Graph, Port
+from edgekern.importers import _layers, _pointwise, _shapes
+from edgekern.importers._builder import Builder
+from edgekern.importers._layout import Value
+from edgekern.importers._source import HANDLERS, Source
+from edgekern.ops.reshape import Reshape
+from edgekern.types import Array, DType, TensorType
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["import_onnx", "load_onnx", "supported"]
+
+_FAMILIES = (_layers, _pointwise, _shapes)  # each enters its operators into HANDLERS
+_DOMAINS = ("", "ai.onnx")
+_NEEDS = "edgekern.compile needs pip install 'edgekern[compile]'"
+
+
+def supported() -> tuple[str, ...]:
+    """Names of the ONNX operators that can stand on the path of an activation."""
+    return tuple(sorted(HANDLERS))
+
+
+def load_onnx(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx.ModelProto:
+    """Reads a model file (with the external data beside it), its bytes, or takes the model as it is.
+
+    Raises:
+        CompileError: There is no such file, it is not ONNX, or the package `onnx` is missing.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise CompileError(_NEEDS) from error
+    where = source if isinstance(source, (str, os.PathLike)) else "the model"
+    if isinstance(source, onnx.ModelProto):
+        model = source
+    else:
+        try:
+            data = source if isinstance(source, bytes) else Path(source).read_bytes()
+            model = onnx.load_model_from_string(data)
+            if not isinstance(source, bytes):
+                onnx.load_external_data_for_model(model, str(Path(source).parent))
+        except OSError as error:
+            raise CompileError(f"{where}: {error.strerror or error}") from error
+        except Exception as error:  # protobuf and onnx raise what they like
+            raise CompileError(f"{where} is no readable ONNX file: {error}") from error
+    if not model.graph.node or not model.opset_import:
+        raise CompileError(f"{where} is no ONNX model: it has no nodes or no operator set")
+    if model.functions:
+        from onnx import inliner
+
+        model = inliner.inline_local_functions(model)
+    return model
+
+
+def import_onnx(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    image: tuple[int, int, int] | None = None,
+    layout: str | None = None,
+) -> Graph:
+    """Reads a float model as a graph: NHWC inside, batch first and 1, ports as the source has them.
+
+    Args:
+        source: Path, bytes or ModelProto.
+        image: (height, width, channels) that the first input takes, where the model leaves its size open.
+        layout: "nchw" or "nhwc" of image inputs where shapes do not tell; guessed if None (a wrong guess costs a
+            transpose).
+
+    Raises:
+        UnsupportedOpError: Operators, attributes or types that edgekern does not run: all of them, by node.
+        ShapeError: Shapes do not fit, or are not fixed.
+        CompileError: The file is broken; the message names the place.
+    """
+    return _Reader(load_onnx(source), image, layout).read()
+
+
+@dataclass
+class _Reader:
+    model: onnx.ModelProto
+    image: tuple[int, int, int] | None
+    layout: str | None
+    build: Builder = field(default_factory=Builder)
+    values: dict[str, Value | Array] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)  # tensor -> why there is none
+    batch: int = 1
+
+    def read(self) -> Graph:
+        graph = self.model.graph
+        self.opset = next((o.version for o in self.model.opset_import if o.domain in _DOMAINS), 1)
+        for tensor in graph.initializer:
+            self.values[tensor.name] = _constant(tensor, f"initializer {tensor.name!r}")
+        self._refuse_sparse()
+        inputs = tuple(self._input(i) for i in graph.input if i.name not in self.values)
+        if not inputs:
+            raise CompileError("the model has no input")
+        for number, node in enumerate(graph.node):
+            self._node(node, f"{node.name or '#' + str(number)} ({node.op_type})")
+        problems = [text for text in dict.fromkeys(self.refusals.values()) if text]
+        if problems:
+            raise UnsupportedOpError(
+                f"{len(problems)} node(s) that edgekern does not run: " + "; ".join(problems),
+                hint="Replace them in the model, or cut the model before them.",
+            )
+        if not graph.output:
+            raise CompileError("the model has no output")
+        outputs = tuple(self._output(o.name) for o in graph.output)
+        build = self.build
+        return Graph(inputs, outputs, tuple(build.nodes), dict(build.types), dict(build.constants))
+
+    # ---- edges ----------------------------------------------------------------------------------
+
+    def _refuse_sparse(self) -> None:
+        for tensor in self.model.graph.sparse_initializer:
+            raise UnsupportedOpError(f"initializer {tensor.values.name!r} is sparse", hint="Store it dense.")
+
+    def _input(self, info: onnx.ValueInfoProto) -> Port:
+        from onnx import TensorProto
+
+        tensor_type = info.type.tensor_type
+        if not info.type.HasField("tensor_type") or tensor_type.elem_type != TensorProto.FLOAT:
+            kind = TensorProto.DataType.Name(tensor_type.elem_type)
+            raise UnsupportedOpError(
+                f"input {info.name!r} has type {kind}, not FLOAT (float32)",
+                hint="Export the model in float32; edgekern quantises it itself.",
+            )
+        shape = self._input_shape(info)
+        perm = self._input_perm(info.name, shape)
+        ours = [0] * len(shape)
+        for i, k in enumerate(perm):
+            ours[k] = shape[i]
+        self.build.types[info.name] = TensorType(tuple(ours))
+        groups = tuple((k,) if shape[i] > 1 or k == 0 else () for i, k in enumerate(perm))
+        self.values[info.name] = Value(info.name, groups)
+        return Port(info.name, info.name, DType.FLOAT32, perm)
+
+    def _input_shape(self, info: onnx.ValueInfoProto) -> tuple[int, ...]:
+        dims = info.type.tensor_type.shape.dim
+        sizes: list[int | str] = [d.dim_value if d.dim_value > 0 else d.dim_param or "?" for d in dims]
+        if self.image is not None:
+            sizes[1:] = self._image_sizes(info.name, sizes)
+            self.image = None  # the first input only
+        if not 2 <= len(sizes) <= 6:
+            raise ShapeError(
+                f"input {info.name!r} has {len(sizes)} dimensions", hint="The batch and one to five more."
+            )
+        loose = [str(n) for n in sizes[1:] if not isinstance(n, int)]
+        if loose:
+            raise ShapeError(
+                f"input {info.name!r} has no fixed size: dimension {', '.join(loose)} of {sizes} is open",
+                hint="Export with a fixed image size, or give it: a Preprocess with size=(height, width).",
+            )
+        if isinstance(sizes[0], int):
+            self.batch = max(self.batch, sizes[0])
+        return (1, *(int(n) for n in sizes[1:]))
+
+    def _image_sizes(self, name: str, sizes: Sequence[int | str]) -> list[int | str]:
+        """Open dimensions filled in from the image the caller will give, in the layout that fits the fixed ones."""
+        assert self.image is not None
+        h, w, c = self.image
+        fits = {
+            layout: list(wanted)
+            for layout, wanted in (("nchw", (c, h, w)), ("nhwc", (h, w, c)))
+            if len(sizes) == 4
+            and all(n == m for n, m in zip(sizes[1:], wanted, strict=True) if isinstance(n, int))
+        }
+        if not fits:
+            raise ShapeError(
+                f"input {name!r} has shape {list(sizes)}; the Preprocess makes {h}x{w} pixels of {c} channels",
+                hint="Give the Preprocess the size and channels of the model.",
+            )
+        if self.layout not in fits:
+            self.layout = next(iter(fits))
+        return list(fits[self.layout])
+
+    def _input_perm(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Where each source dimension lies inside: images NHWC, all else as it is."""
+        plain = tuple(range(len(shape)))
+        if len(shape) != 4:
+            return plain
+        layout = self.layout
+        if layout is None:
+            readers = [n for n in self.model.graph.node if name in n.input]
+            turned = any(
+                n.op_type == "Transpose" and list(_attributes(n).get("perm", ())) == [0, 3, 1, 2] for n in readers
+            )
+            images = (1, 3, 4)
+            layout = "nhwc" if turned or (shape[3] in images and shape[1] not in images) else "nchw"
+        return plain if layout == "nhwc" else (0, 3, 1, 2)
+
+    def _output(self, name: str) -> Port:
+        value = self.values.get(name)
+        if not isinstance(value, Value):
+            what = "made by no node" if value is None else "constant: it does not depend on the input"
+            raise CompileError(f"output {name!r} is {what}")
+        build = self.build
+        build.place = build.node = name
+        source = build.shape(value)
+        batch = value.batch if value.batch is not None else next((i for i, n in enumerate(source) if n == 1), None)
+        if batch is None:
+            raise ShapeError(
+                f"output {name!r} of shape {list(source)} has no batch dimension", hint="Keep the batch first."
+            )
+        if batch != 0:
+            raise ShapeError(
+                f"output {name!r} of shape {list(source)} has the batch at dimension {batch}",
+                hint="Transpose it to the front.",
+            )
+        body = [i for i in value.natural_order() if i != batch]
+        if len(build.ours(value)) != len(source) or any(len(group) > 1 for group in value.groups):
+            tensor = build.materialise(value, body, (1, *(source[i] for i in body)))
+            value = build.plain(tensor, body, len(source), batch)
+        if value.tensor in {i.name for i in self.model.graph.input}:
+            value = Value(build.emit(Reshape(build.ours(value)[1:]), [value.tensor]), value.groups)
+        ours = build.ours(value)
+        free = [k for k in range(1, len(ours)) if not any(k in group for group in value.groups)]
+        perm = tuple(0 if i == batch else g[0] if g else free.pop(0) for i, g in enumerate(value.groups))
+        return Port(name, value.tensor, DType.FLOAT32, perm)
+
+    # ---- nodes ----------------------------------------------------------------------------------
+
+    def _node(self, node: onnx.NodeProto, where: str) -> None:
+        missing = [i for i in node.input if i and i not in self.values and i not in self.refusals]
+        if missing:
+            raise CompileError(f"node {where}: its input {missing[0]!r} is made by no node before it")
+        blocked = [i for i in node.input if i in self.refusals]
+        try:
+            result = None if blocked else self._result(node)
+            text = ""
+        except UnsupportedOpError as error:
+            result = None
+            text = f"{where}: {error.args[0]}" + (f" ({error.hint})" if error.hint else "")
+        except EdgekernError as error:
+            raise type(error)(f"node {where}: {error.args[0]}", hint=error.hint) from error
+        except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise CompileError(f"node {where} is broken: {type(error).__name__}: {error}") from error
+        for k, output in enumerate(node.output):
+            if result is None:
+                self.refusals[output] = text
+            elif k == 0:
+                self.values[output] = result
+            elif output:
+                self._refuse_later(output, f"{where}: its output {k} ({output!r}) is used")
+
+    def _refuse_later(self, output: str, text: str) -> None:
+        used = any(output in n.input for n in self.model.graph.node)
+        if used or any(output == o.name for o in self.model.graph.output):
+            self.refusals[output] = text
+
+    def _result(self, node: onnx.NodeProto) -> Value | Array:
+        inputs = [self.values[i] if i else None for i in node.input]
+        if not any(isinstance(i, Value) for i in inputs):
+            return self._fold(node, inputs)
+        if node.domain not in _DOMAINS or node.op_type not in HANDLERS:
+            name = node.op_type if node.domain in _DOMAINS else f"{node.domain}.{node.op_type}"
+            raise UnsupportedOpError(f"operator {name} is not supported")
+        self.build.place, self.build.node = node.output[0], node.name or node.output[0]
+        source = Source(
+            node.op_type, node.name, self.opset, _attributes(node), inputs, self.batch, self.build
+        )
+        return HANDLERS[node.op_type](source)
+
+    def _fold(self, node: onnx.NodeProto, inputs: Sequence[Value | Array | None]) -> Array:
+        """The value of a node that depends on constants only."""
+        if node.op_type == "Constant" and node.domain in _DOMAINS:
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    return _constant(attribute.t, f"constant {node.output[0]!r}")
+        from onnx import reference
+
+        feeds = {n: v for n, v in zip(node.input, inputs, strict=True) if n}
+        try:
+            evaluator = reference.ReferenceEvaluator(node, opsets={"": self.opset})
+            return np.asarray(evaluator.run(None, feeds)[0])
+        except Exception as error:  # whatever the reference meets is a fault of this node
+            raise UnsupportedOpError(f"this node of constants cannot be computed: {error}") from error
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """Attributes as Python values; text decoded, tensors as arrays."""
+    from onnx import AttributeProto, helper
+
+    found: dict[str, Any] = {}
+    for attribute in node.attribute:
+        value = helper.get_attribute_value(attribute)
+        if attribute.type == AttributeProto.STRING:
+            value = value.decode("utf-8", "replace")
+        elif attribute.type == AttributeProto.TENSOR:
+            value = _constant(value, f"attribute {attribute.name!r}")
+        found[attribute.name] = value
+    return found
+
+
+def _constant(tensor: onnx.TensorProto, where: str) -> Array:
+    from onnx import TensorProto, numpy_helper
+
+    kind = TensorProto.DataType.Name(tensor.data_type)
+    if kind in ("FLOAT16", "BFLOAT16") or kind.startswith("FLOAT8") or kind.startswith("FLOAT4"):
+        raise UnsupportedOpError(
+            f"{where} has type {kind}", hint="Export the model in float32; edgekern quantises it itself."
+        )
+    try:
+        value = np.asarray(numpy_helper.to_array(tensor))
+    except Exception as error:  # wrong sizes, unknown types, missing external data
+        raise CompileError(f"{where} cannot be read: {error}") from error
+    return value.astype(np.float32) if value.dtype == np.float64 else value

@@ -1,0 +1,404 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A compiled model: load it, run it, look inside it. Nothing here needs the compiler."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from edgekern import _core
+from edgekern.errors import InputError
+from edgekern.preprocess import CHANNELS, Box, Preprocess
+from edgekern.types import Array, DType
+
+if TYPE_CHECKING:
+    from edgekern.artifact import Artifact
+
+__all__ = ["MemoryPlan", "Model", "OpProfile", "TensorInfo", "load"]
+
+Tensors: TypeAlias = Array | Mapping[str, Array]
+_ORDERS = {name: number for number, name in enumerate(CHANNELS)}  # as ek_channels counts them
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_ANY_BATCH = 2**31 - 1  # frames run one after the other: the plan does not grow with the batch
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """An input or output as the caller sees it.
+
+    Attributes:
+        name: Name in the source model.
+        dtype: Of the caller's array.
+        shape: Of the caller's array; the batch stands first and is given as 1.
+        scale: Of the int8 tensor inside, real = scale * (q - zero_point); 0 for float32 inside.
+        zero_point: Of the int8 tensor inside.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpProfile:
+    """One step of the plan.
+
+    Attributes:
+        name: Of the op in the source model.
+        op: Operator.
+        kernel: The kernel row that runs it.
+        macs: Multiply-accumulates of one frame.
+        nanoseconds: Least time of one frame; 0 before a profile.
+        predicted_cycles: What the plan expected when it chose the kernel.
+    """
+
+    name: str
+    op: str
+    kernel: str
+    macs: int
+    nanoseconds: float
+    predicted_cycles: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Bytes of a session, all known before the first of them is allocated.
+
+    Attributes:
+        weights: Packed weights.
+        arena: Activations, shared by their lifetimes.
+        scratch: Rows and tables that one op needs at a time.
+        total: All of it, the plan's own records included; the model file in memory is not.
+    """
+
+    weights: int
+    arena: int
+    scratch: int
+    total: int
+
+
+def _bytes(limit: int | str | None) -> int:
+    """A memory limit in bytes; 0 is none.
+
+    >>> _bytes("8 MiB"), _bytes(4096), _bytes(None)
+    (8388608, 4096, 0)
+    """
+    if limit is None:
+        return 0
+    if isinstance(limit, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", limit.lower())
+        if match is None or match[2] not in _UNITS:
+            raise InputError(f"memory limit {limit!r} is not understood", hint='Write it like "8 MiB", or in bytes.')
+        limit = int(float(match[1]) * _UNITS[match[2]])
+    if limit < 1:
+        raise InputError(f"memory limit {limit} is below one byte")
+    return int(limit)
+
+
+def _info(record: Mapping[str, Any]) -> TensorInfo:
+    dtype = DType(record["dtype"]).numpy
+    return TensorInfo(record["name"], dtype, tuple(record["shape"]), record["scale"], record["zero_point"])
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    threads: int = 1,
+    memory_limit: int | str | None = None,
+    isa: str | None = None,
+    selftest: bool = True,
+) -> Model:
+    """Loads a model file, plans it for this CPU and checks its known answer.
+
+    Args:
+        path: A file that `edgekern compile` or `Model.save` wrote.
+        threads: 1 in this version; for more cores, load the model once per thread.
+        memory_limit: Bytes or text such as "8 MiB"; refused before anything is allocated.
+        isa: Cap on instruction sets, such as "avx2"; None takes EDGEKERN_ISA, else all this CPU has.
+        selftest: Run the file's known answer and refuse on one differing byte.
+
+    Raises:
+        CorruptModelError: The file breaks a rule of the format.
+        VersionError: A newer edgekern wrote it.
+        SelfTestError: This machine computes something else than the file's known answer.
+        MemoryLimitError: The plan needs more than the limit.
+        IsaError: `isa` names an instruction set that is unknown or absent here.
+    """
+    data = Path(path).read_bytes()
+    return Model.from_bytes(data, threads=threads, memory_limit=memory_limit, isa=isa, selftest=selftest)
+
+
+class Model:
+    """A loaded model; make one with `edgekern.load`, `Model.from_bytes` or `edgekern.compile`.
+
+    One model serves one thread at a time; a second thread that calls meanwhile gets an error.
+
+    Attributes:
+        inputs: The source model's inputs.
+        outputs: The source model's outputs.
+        labels: Names of the classes; may be empty.
+        abstain_threshold: Least confidence that is not an abstention; 0 where the file has none.
+    """
+
+    def __init__(self, data: bytes, core: _core.Model, session: _core.Session, isa: str | None) -> None:
+        self._data, self._core, self._session, self._isa = data, core, session, isa
+        self._handle = session.handle
+        facts = core.describe()
+        self.inputs = tuple(map(_info, core.inputs()))
+        self.outputs = tuple(map(_info, core.outputs()))
+        self.labels: tuple[str, ...] = tuple(core.labels())
+        self.abstain_threshold: float = facts["abstain_threshold"]
+        self._provenance: str = facts["provenance"]
+
+    @classmethod
+    def from_bytes(
+        cls,
+        data: bytes,
+        *,
+        threads: int = 1,
+        memory_limit: int | str | None = None,
+        isa: str | None = None,
+        selftest: bool = True,
+    ) -> Model:
+        """Loads a model from the bytes of its file; arguments and errors as for `edgekern.load`."""
+        core = _core.Model(data)
+        check = selftest and core.describe()["has_known_answer"]
+        limit = _bytes(memory_limit)
+        session = _core.Session(core, isa, limit, threads, max_batch=_ANY_BATCH, selftest=check)
+        return cls(bytes(data), core, session, isa)
+
+    def __repr__(self) -> str:
+        ports = ", ".join(f"{t.name}: {t.dtype.name}{list(t.shape)}" for t in (*self.inputs, *self.outputs))
+        return f"<edgekern.Model {ports}>"
+
+    # ---- running ---------------------------------------------------------------------------------------------
+
+    def run(self, x: Tensors, out: Tensors | None = None, raw: bool = False) -> Any:
+        """Runs a batch.
+
+        Args:
+            x: The source model's own tensor (dtype and shape, batch first); several inputs as a dict by name.
+            out: Where to write; several outputs as a dict by name.
+            raw: Give int8 as it is inside, instead of the source model's dtype.
+
+        Returns:
+            One array, or a dict by name where the model has several outputs.
+
+        Raises:
+            InputError: Wrong dtype, shape or name.
+        """
+        feeds = self._feeds(x)
+        batch = feeds[0].shape[0]
+        result, buffers = self._results(out, batch, raw)
+        _core.run(self._handle, feeds, buffers, batch, raw)
+        return result
+
+    def run_image(
+        self,
+        frame: Array,
+        boxes: Sequence[Box] | Array | None = None,
+        channels: str = "rgb",
+        out: Tensors | None = None,
+        raw: bool = False,
+    ) -> Any:
+        """Runs boxes of a camera frame through the preprocess in the file.
+
+        Args:
+            frame: uint8 [H, W, C], or [H, W] for "gray". Rows may lie apart; pixels that do not lie side by side
+                (a reversed or transposed view) are copied first.
+            boxes: (x, y, width, height) in pixels from the top left, enlarged by the file's margin and clipped;
+                None for the whole frame, without margin.
+            channels: Order of the frame: "rgb", "bgr", "gray", "rgba" or "bgra".
+            out: Where to write, one row per box.
+            raw: Give int8 as it is inside.
+
+        Returns:
+            One row per box.
+
+        Raises:
+            InputError: The file holds no preprocess, a box is empty or outside (its index is named), or the frame
+                is not as above.
+        """
+        if channels not in _ORDERS:
+            raise InputError(f"channels {channels!r} is not one of {', '.join(_ORDERS)}")
+        frame = _frame(frame, CHANNELS[channels])
+        rows = None if boxes is None else _boxes(boxes)
+        count = 1 if rows is None else len(rows)
+        result, buffers = self._results(out, count, raw)
+        if count:
+            _core.run_regions(self._handle, frame, rows, _ORDERS[channels], buffers, raw)
+        return result
+
+    def _feeds(self, x: Tensors) -> tuple[Array, ...]:
+        if isinstance(x, Mapping):
+            if set(x) != {t.name for t in self.inputs}:
+                raise InputError(f"inputs are {[t.name for t in self.inputs]}, not {list(x)}")
+            arrays = tuple(x[t.name] for t in self.inputs)
+        elif len(self.inputs) == 1:
+            arrays = (x,)
+        else:
+            raise InputError(f"the model has several inputs: give a dict with {[t.name for t in self.inputs]}")
+        feeds = tuple(_fitting(a, t, "input") for a, t in zip(arrays, self.inputs, strict=True))
+        if len({a.shape[0] for a in feeds}) != 1 or not feeds[0].shape[0]:
+            raise InputError(f"batches of {[a.shape[0] for a in feeds]}: they must be equal and not 0")
+        return tuple(np.ascontiguousarray(a) for a in feeds)
+
+    def _results(self, out: Tensors | None, batch: int, raw: bool) -> tuple[Any, tuple[Array, ...]]:
+        """What `run` returns, and the arrays the engine writes."""
+        infos = self._raw_outputs if raw else self.outputs
+        if out is None:
+            arrays = tuple(np.empty((batch, *t.shape[1:]), t.dtype) for t in infos)
+            result: Any = arrays[0] if len(infos) == 1 else {t.name: a for t, a in zip(infos, arrays, strict=True)}
+            return result, arrays
+        if isinstance(out, Mapping):
+            if set(out) != {t.name for t in infos}:
+                raise InputError(f"outputs are {[t.name for t in infos]}, not {list(out)}")
+            arrays = tuple(out[t.name] for t in infos)
+        elif len(infos) == 1:
+            arrays = (out,)
+        else:
+            raise InputError(f"the model has several outputs: give a dict with {[t.name for t in infos]}")
+        for array, info in zip(arrays, infos, strict=True):
+            _fitting(array, info, "out")
+            if array.shape[0] != batch or not array.flags.c_contiguous or not array.flags.writeable:
+                raise InputError(f"out for {info.name!r} must be writeable, contiguous and of batch {batch}")
+        return out, arrays
+
+    @cached_property
+    def _raw_outputs(self) -> tuple[TensorInfo, ...]:
+        int8 = np.dtype(np.int8)  # a scale tells int8 inside from float32
+        return tuple(
+            TensorInfo(t.name, int8 if t.scale else t.dtype, t.shape, t.scale, t.zero_point) for t in self.outputs
+        )
+
+    # ---- looking inside --------------------------------------------------------------------------------------
+
+    def reference(self, x: Tensors, trace: bool = False, raw: bool = False) -> Any:
+        """What the NumPy specification computes; slow. Equal to `run`, or with `trace` to `trace`, byte for byte."""
+        from edgekern.graph import run
+
+        feeds = dict(zip((t.name for t in self.inputs), self._feeds(x), strict=True))
+        result = run.reference(self._artifact.graph, feeds, trace=trace, raw=raw)
+        return result[self.outputs[0].name] if not trace and len(self.outputs) == 1 else result
+
+    def trace(self, x: Tensors) -> dict[str, Array]:
+        """Every tensor by name as the kernels computed it (NHWC, int8, batch first), from an unfused plan."""
+        feeds = self._feeds(x)
+        session = _core.Session(self._core, self._isa, selftest=False, trace=True)
+        infos = [_info(record) for record in self._core.tensors()]
+        batch = feeds[0].shape[0]
+        tensors = {t.name: np.empty((batch, *t.shape[1:]), t.dtype) for t in infos}
+        for i in range(batch):
+            _, buffers = self._results(None, 1, False)
+            _core.run(session.handle, tuple(a[i : i + 1] for a in feeds), buffers, 1, False)
+            for name, values in tensors.items():
+                session.tensor(name, values[i : i + 1])
+        return tensors
+
+    def profile(self, x: Tensors | None = None, rounds: int = 100) -> list[OpProfile]:
+        """Times every step of the plan on one frame.
+
+        Args:
+            x: One frame; zeros if None.
+            rounds: How often; the least time of each step counts.
+        """
+        zeros = {t.name: np.zeros(t.shape, t.dtype) for t in self.inputs}
+        feeds = self._feeds(zeros if x is None else x)
+        _, buffers = self._results(None, 1, False)
+        _core.profile(self._handle, tuple(a[:1] for a in feeds), buffers, rounds)
+        return self.plan()
+
+    def plan(self) -> list[OpProfile]:
+        """The steps in the order they run; times are those of the last `profile`."""
+        return [OpProfile(**record) for record in self._session.ops()]
+
+    def memory_plan(self) -> MemoryPlan:
+        """Bytes this model holds while it is loaded."""
+        return MemoryPlan(**self._session.memory())
+
+    @cached_property
+    def provenance(self) -> Mapping[str, Any]:
+        """Where the file comes from: source digest, calibration, edgekern version."""
+        return MappingProxyType(json.loads(self._provenance) if self._provenance else {})
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """What the compiler wrote down: float against int8, SQNR per layer, sizes. Empty where it wrote nothing."""
+        return MappingProxyType(dict(self.provenance.get("report", {})))
+
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """From camera bytes to the input; None for models of tensors only."""
+        return self._artifact.preprocess if self._core.describe()["has_preprocess"] else None
+
+    @cached_property
+    def _artifact(self) -> Artifact:
+        from edgekern.artifact import read
+
+        return read(self._data)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the model file. It appears whole or not at all."""
+        target = Path(path)
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            with part.open("xb") as file:
+                file.write(self._data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def _fitting(array: Any, info: TensorInfo, what: str) -> Array:
+    """The array itself, if its dtype and shape are those of `info` for some batch."""
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{what} {info.name!r} is a {type(array).__name__}, not a NumPy array")
+    if array.dtype != info.dtype or array.shape[1:] != info.shape[1:] or array.ndim != len(info.shape):
+        wanted = ", ".join(map(str, info.shape[1:]))
+        raise InputError(
+            f"{what} {info.name!r} is {array.dtype.name} {array.shape}, not {info.dtype.name} (batch, {wanted})"
+        )
+    return array
+
+
+def _frame(frame: Any, depth: int) -> Array:
+    """The frame itself if its pixels are dense, else a copy."""
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
+        kind = getattr(frame, "dtype", type(frame).__name__)
+        raise InputError(f"a frame is a uint8 NumPy array, not {kind}")
+    if frame.ndim == 2 and depth == 1:
+        frame = frame[..., None]
+    if frame.ndim != 3 or frame.shape[2] != depth or 0 in frame.shape:
+        raise InputError(f"a frame of shape {frame.shape} is not [height, width, {depth}]")
+    dense = frame.strides[1] == depth and frame.strides[2] == 1
+    pixels: Array = frame if dense else np.ascontiguousarray(frame)
+    return pixels
+
+
+def _boxes(boxes: Sequence[Box] | Array) -> Array:
+    """int32 [n, 4]."""
+    array = np.asarray(boxes)
+    if array.size == 0:
+        return np.empty((0, 4), np.int32)
+    if array.ndim != 2 or array.shape[1] != 4 or not np.issubdtype(array.dtype, np.integer):
+        raise InputError(
+            f"boxes are {array.dtype.name} {array.shape}, not integers [n, 4]",
+            hint="A box is (x, y, width, height) in pixels from the top left.",
+        )
+    if array.dtype != np.int32 and (np.abs(array.astype(np.float64)) >= 2**31).any():
+        raise InputError("a box has a number beyond 32 bits")
+    return np.ascontiguousarray(array, np.int32)

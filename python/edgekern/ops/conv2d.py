@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""2-D convolution: dense, grouped, dilated, 1x1; a fully connected layer is one that covers its whole input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from edgekern import quant
+from edgekern.errors import QuantizationError, ShapeError
+from edgekern.ops._op import NO_CLAMP, NO_CLIP, Example, Op, draw_clip, draw_fitting, pick, quant_of, registered
+from edgekern.types import Array, TensorType
+
+__all__ = ["Conv2D", "Pads", "conv_extent", "image_shape", "pad_image", "quantise_channels", "taps", "weight_scales"]
+
+Pads = tuple[int, int, int, int]  # top, left, bottom, right
+
+
+_BIAS_ROOM = np.float32(2.0**-28)  # a bias is held within 2^28 units of s_in * s_w
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """[b, h, w, c] of an image, or of a vector [b, c] taken as an image of one pixel."""
+    if len(shape) not in (2, 4):
+        raise ShapeError(f"an image [b, h, w, c] or a vector [b, c] is needed, not {shape}")
+    return shape if len(shape) == 4 else (shape[0], 1, 1, shape[1])
+
+
+def conv_extent(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
+    """Output positions along one dimension; below 1 where the kernel does not fit."""
+    if min(kernel, stride, dilation) < 1 or min(before, after) < 0:
+        raise ShapeError(f"kernel {kernel}, stride {stride}, dilation {dilation}, padding {before} and {after}")
+    return (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def pad_image(x: Array, pads: Pads, value: float) -> Array:
+    """NHWC batch with a border of `value`."""
+    top, left, bottom, right = pads
+    padded: Array = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=value)
+    return padded
+
+
+def weight_scales(w: Array) -> Array:
+    """max|w| / 127 per output channel (first axis), float32; 1 for a channel of zeros."""
+    top = np.abs(w.reshape(w.shape[0], -1)).max(axis=1).astype(np.float32) / np.float32(127)
+    scales: Array = np.where(top < np.float32(quant.TINY), np.float32(1), top).astype(np.float32)
+    return scales
+
+
+def quantise_channels(
+    w: Array, bias: Array, scale: Array | None, s_in: float, s_out: float
+) -> tuple[Array, Array, Array]:
+    """Integer weights [N, ...], bias [N] and multiplier m [N] of output channels.
+
+    A channel whose weights are tiny beside its bias (all zero: a dead channel) gets the scale that holds its bias.
+
+    Args:
+        w: Float weights, output channel first.
+        bias: Float bias, one per channel.
+        scale: Weight scale per channel; max|w| / 127 if None.
+        s_in: Scale of the input.
+        s_out: Scale of the output.
+
+    Raises:
+        QuantizationError: An int32 sum could overflow, or a constant is not finite.
+    """
+    if not (np.isfinite(w).all() and np.isfinite(bias).all()):
+        raise QuantizationError("a weight or bias is not finite")
+    dead = np.abs(w.reshape(len(w), -1)).max(axis=1) < np.float32(quant.TINY)
+    own = np.where(dead, np.float32(0), weight_scales(w) if scale is None else scale)
+    least = np.abs(bias).astype(np.float32) / np.float32(s_in) * _BIAS_ROOM
+    s_w = np.maximum(own, least).astype(np.float32)
+    s_w = np.where(s_w < np.float32(quant.TINY), np.float32(1), s_w)
+    weights = quant.quantise_weights(w, s_w.reshape(-1, *[1] * (w.ndim - 1)))
+    ints = quant.quantise_bias(bias, s_in, s_w)
+    most = np.abs(weights.astype(np.int64)).reshape(len(w), -1).sum(axis=1) * 255 + np.abs(ints.astype(np.int64))
+    if (most >= 2**31).any():
+        raise QuantizationError(f"a sum over {w[0].size} products could overflow int32")
+    return weights, ints, quant.fold_multiplier(s_in, s_w, s_out)
+
+
+def taps(x: Array, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> list[Array]:
+    """A padded image as each kernel tap sees it, row by row: views [b, oh, ow, c]."""
+    oh = conv_extent(x.shape[1], kernel[0], stride[0], dilation[0], 0, 0)
+    ow = conv_extent(x.shape[2], kernel[1], stride[1], dilation[1], 0, 0)
+    rows = [slice(ky * dilation[0], ky * dilation[0] + (oh - 1) * stride[0] + 1, stride[0]) for ky in range(kernel[0])]
+    cols = [slice(kx * dilation[1], kx * dilation[1] + (ow - 1) * stride[1] + 1, stride[1]) for kx in range(kernel[1])]
+    return [x[:, row, col] for row in rows for col in cols]
+
+
+@registered
+@dataclass(frozen=True, slots=True)
+class Conv2D(Op):
+    """y[b, i, j, n] = sum over ky, kx, c of x[b, i*s + ky*d, j*s + kx*d, c] * w[n, ky, kx, c] + bias[n].
+
+    Constants: weights [N, kh, kw, C / groups], bias [N]; the integer form adds m [N].
+    """
+
+    opcode: ClassVar[str] = "Conv2D"
+    kernels: ClassVar[tuple[str, ...]] = ("qgemm", "firstconv")
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    groups: int = 1
+    clip: tuple[float, float] = NO_CLIP
+    clamp: tuple[int, int] = NO_CLAMP
+
+    def infer(self, inputs: Sequence[TensorType], constants: Sequence[Array]) -> TensorType:
+        b, h, w, c = image_shape(inputs[0].shape)
+        weights = constants[0]
+        n = weights.shape[0]
+        if weights.shape != (n, *self.kernel, c // self.groups) or c % self.groups or n % self.groups:
+            raise ShapeError(
+                f"weights {weights.shape} do not fit an input of {c} channels, kernel {self.kernel}, "
+                f"{self.groups} groups"
+            )
+        top, left, bottom, right = self.pads
+        oh = conv_extent(h, self.kernel[0], self.stride[0], self.dilation[0], top, bottom)
+        ow = conv_extent(w, self.kernel[1], self.stride[1], self.dilation[1], left, right)
+        if oh < 1 or ow < 1:
+            raise ShapeError(f"kernel {self.kernel} is larger than the padded input {h}x{w}")
+        if len(inputs[0].shape) == 2 and (oh, ow) != (1, 1):
+            raise ShapeError(f"padding {self.pads} makes an image of a vector")
+        shape = (b, oh, ow, n) if len(inputs[0].shape) == 4 else (b, n)
+        return TensorType(shape, inputs[0].dtype)
+
+    def evaluate(self, inputs: Sequence[Array], constants: Sequence[Array]) -> Array:
+        weights, bias = constants
+        x = pad_image(inputs[0].reshape(image_shape(inputs[0].shape)), self.pads, 0)
+        views = taps(x, self.kernel, self.stride, self.dilation)
+        n, cg = weights.shape[0], weights.shape[3]
+        ng = n // self.groups
+        parts = []
+        for g in range(self.groups):
+            columns = np.concatenate([t[..., g * cg : (g + 1) * cg] for t in views], axis=-1)
+            rows = columns.reshape(-1, columns.shape[-1])  # one product: of a stack BLAS gets small ones
+            parts.append(rows @ weights[g * ng : (g + 1) * ng].reshape(ng, -1).T)
+        y: Array = np.clip(np.concatenate(parts, axis=-1) + bias, *self.clip).astype(np.float32)
+        return y.reshape(*views[0].shape[:3], n) if inputs[0].ndim == 4 else y
+
+    def quantise(
+        self,
+        inputs: Sequence[TensorType],
+        output: TensorType,
+        constants: Sequence[Array],
+        weight_scale: Array | None = None,
+    ) -> tuple[Op, tuple[Array, ...]]:
+        weights, bias = constants
+        op = replace(self, clamp=quant.clamp_bounds(quant_of(output), *self.clip), clip=NO_CLIP)
+        return op, quantise_channels(weights, bias, weight_scale, quant_of(inputs[0]).scale, quant_of(output).scale)
+
+    def reference(
+        self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType
+    ) -> Array:
+        weights, bias, m = constants
+        x = inputs[0].astype(np.int32) - quant_of(types[0]).zero_point
+        views = taps(pad_image(x.reshape(image_shape(x.shape)), self.pads, 0), self.kernel, self.stride, self.dilation)
+        n, kh, kw, cg = weights.shape
+        w = weights.astype(np.int32).reshape(n, kh * kw, cg)
+        ng = n // self.groups
+        acc = np.zeros((*views[0].shape[:3], n), np.int32) + bias
+        for t, tap in enumerate(views):
+            for g in range(self.groups):
+                part = tap[..., g * cg : (g + 1) * cg]
+                acc[..., g * ng : (g + 1) * ng] += part @ w[g * ng : (g + 1) * ng, t].T
+        y = quant.requantise(acc, m, quant_of(out).zero_point, *self.clamp)
+        return y.reshape(len(x), *out.shape[1:])
+
+    def lower(self) -> tuple[int, ...]:
+        return (*self.kernel, *self.stride, *self.dilation, *self.pads, self.groups, *self.clamp)
+
+    @classmethod
+    def lift(cls, params: Sequence[int], output: TensorType) -> Op:
+        kh, kw, sh, sw, dh, dw, top, left, bottom, right, groups, lo, hi = params
+        return cls((kh, kw), (sh, sw), (dh, dw), (top, left, bottom, right), groups, clamp=(lo, hi))
+
+    @classmethod
+    def example(cls, draw: np.random.Generator, shape: tuple[int, ...]) -> Example | None:
+        if len(shape) not in (2, 4):
+            return None
+        channels = shape[-1]
+        sides = (1, 2, 3, 5) if len(shape) == 4 else (1,)
+        edges = (0, 1, 2) if len(shape) == 4 else (0,)
+
+        def make() -> Example:
+            groups = pick(draw, [g for g in (1, 2, 3, 4) if channels % g == 0])
+            n = groups * int(draw.integers(1, 3 + 20 // groups))
+            op = cls(
+                kernel=(pick(draw, sides), pick(draw, sides)),
+                stride=(pick(draw, (1, 2, 3)), pick(draw, (1, 2, 3))),
+                dilation=(pick(draw, (1, 1, 2)), pick(draw, (1, 1, 2))),
+                pads=(pick(draw, edges), pick(draw, edges), pick(draw, edges), pick(draw, edges)),
+                groups=groups,
+                clip=draw_clip(draw),
+            )
+            weights = draw.normal(size=(n, *op.kernel, channels // groups)).astype(np.float32)
+            return Example(op, (), (weights, draw.normal(size=n).astype(np.float32)))
+
+        return draw_fitting(make, shape)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depthwise 2-D convolution: every channel has its own kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from edgekern import quant
+from edgekern.errors import ShapeError
+from edgekern.ops._op import NO_CLAMP, NO_CLIP, Example, Op, draw_clip, draw_fitting, pick, quant_of, registered
+from edgekern.ops.conv2d import Pads, conv_extent, image_shape, pad_image, quantise_channels, taps
+from edgekern.types import Array, TensorType
+
+__all__ = ["DepthwiseConv2D"]
+
+
+@registered
+@dataclass(frozen=True, slots=True)
+class DepthwiseConv2D(Op):
+    """y[b, i, j, c] = sum over ky, kx of x[b, i*s + ky*d, j*s + kx*d, c] * w[ky, kx, c] + bias[c].
+
+    Constants: weights [kh, kw, C], bias [C]; the integer form adds m [C].
+    """
+
+    opcode: ClassVar[str] = "DepthwiseConv2D"
+    kernels: ClassVar[tuple[str, ...]] = ("dwconv",)
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    clip: tuple[float, float] = NO_CLIP
+    clamp: tuple[int, int] = NO_CLAMP
+
+    def infer(self, inputs: Sequence[TensorType], constants: Sequence[Array]) -> TensorType:
+        b, h, w, c = image_shape(inputs[0].shape)
+        if constants[0].shape != (*self.kernel, c):
+            raise ShapeError(f"weights {constants[0].shape} do not fit {c} channels and kernel {self.kernel}")
+        top, left, bottom, right = self.pads
+        oh = conv_extent(h, self.kernel[0], self.stride[0], self.dilation[0], top, bottom)
+        ow = conv_extent(w, self.kernel[1], self.stride[1], self.dilation[1], left, right)
+        if oh < 1 or ow < 1 or len(inputs[0].shape) != 4:
+            raise ShapeError(f"kernel {self.kernel} does not fit the padded input {inputs[0].shape}")
+        return TensorType((b, oh, ow, c), inputs[0].dtype)
+
+    def evaluate(self, inputs: Sequence[Array], constants: Sequence[Array]) -> Array:
+        weights, bias = constants
+        x = pad_image(inputs[0], self.pads, 0)
+        y = np.zeros((), np.float32) + bias
+        for tap, w in zip(self._taps(x), weights.reshape(-1, weights.shape[2]), strict=True):
+            y = y + tap * w
+        return np.clip(y, *self.clip).astype(np.float32)
+
+    def quantise(
+        self,
+        inputs: Sequence[TensorType],
+        output: TensorType,
+        constants: Sequence[Array],
+        weight_scale: Array | None = None,
+    ) -> tuple[Op, tuple[Array, ...]]:
+        by_channel = np.moveaxis(constants[0], 2, 0)
+        weights, bias, m = quantise_channels(
+            by_channel, constants[1], weight_scale, quant_of(inputs[0]).scale, quant_of(output).scale
+        )
+        op = replace(self, clamp=quant.clamp_bounds(quant_of(output), *self.clip), clip=NO_CLIP)
+        return op, (np.ascontiguousarray(np.moveaxis(weights, 0, 2)), bias, m)
+
+    def reference(
+        self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType
+    ) -> Array:
+        weights, bias, m = constants
+        x = pad_image(inputs[0].astype(np.int32) - quant_of(types[0]).zero_point, self.pads, 0)
+        acc = np.zeros((len(x), *out.shape[1:]), np.int32) + bias
+        for t, tap in enumerate(self._taps(x)):
+            ky, kx = divmod(t, self.kernel[1])
+            acc += tap * weights[ky, kx].astype(np.int32)
+        return quant.requantise(acc, m, quant_of(out).zero_point, *self.clamp)
+
+    def lower(self) -> tuple[int, ...]:
+        return (*self.kernel, *self.stride, *self.dilation, *self.pads, *self.clamp)
+
+    @classmethod
+    def lift(cls, params: Sequence[int], output: TensorType) -> Op:
+        kh, kw, sh, sw, dh, dw, top, left, bottom, right, lo, hi = params
+        return cls((kh, kw), (sh, sw), (dh, dw), (top, left, bottom, right), clamp=(lo, hi))
+
+    @classmethod
+    def example(cls, draw: np.random.Generator, shape: tuple[int, ...]) -> Example | None:
+        def make() -> Example:
+            op = cls(
+                kernel=(pick(draw, (1, 2, 3, 5)), pick(draw, (1, 2, 3, 5))),
+                stride=(pick(draw, (1, 1, 2, 3)), pick(draw, (1, 1, 2, 3))),
+                dilation=(pick(draw, (1, 1, 2)), pick(draw, (1, 1, 2))),
+                pads=(pick(draw, (0, 1, 2)), pick(draw, (0, 1, 2)), pick(draw, (0, 1, 2)), pick(draw, (0, 1, 2))),
+                clip=draw_clip(draw),
+            )
+            weights = draw.normal(size=(*op.kernel, shape[-1])).astype(np.float32)
+            return Example(op, (), (weights, draw.normal(size=shape[-1]).astype(np.float32)))
+
+        return draw_fitting(make, shape) if len(shape) == 4 else None
+
+    def _taps(self, x: Array) -> list[Array]:
+        return taps(x, self.kernel, self.stride, self.dilation)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What passes share: who alone reads a tensor, and how a tensor is replaced by another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from edgekern.graph.graph import Graph, Node
+from edgekern.types import Array, TensorType
+
+__all__ = ["only_reader", "rebuild", "renamed"]
+
+
+def only_reader(graph: Graph) -> dict[str, Node]:
+    """For each tensor read by exactly one input of one node and by no output port: that node."""
+    outside = {port.tensor for port in graph.outputs}
+    return {
+        name: nodes[0]
+        for name, nodes in graph.consumers().items()
+        if len(nodes) == 1 and name not in outside and nodes[0].inputs.count(name) == 1
+    }
+
+
+def renamed(graph: Graph, aliases: Mapping[str, str]) -> Graph:
+    """Readers of each key read its value instead, output ports too; chains are followed."""
+
+    def final(name: str) -> str:
+        while name in aliases:
+            name = aliases[name]
+        return name
+
+    nodes = tuple(replace(n, inputs=tuple(final(i) for i in n.inputs)) for n in graph.nodes)
+    outputs = tuple(replace(p, tensor=final(p.tensor)) for p in graph.outputs)
+    return replace(graph, outputs=outputs).with_nodes(nodes)
+
+
+def rebuild(
+    graph: Graph,
+    nodes: Sequence[Node],
+    types: Mapping[str, TensorType] | None = None,
+    constants: Mapping[str, Array] | None = None,
+) -> Graph:
+    """The graph with other nodes, and with these types and constants added."""
+    return graph.with_nodes(
+        tuple(nodes), {**graph.types, **(types or {})}, {**graph.constants, **(constants or {})}
+    )

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Float graph and ranges -> integer graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from edgekern import quant
+from edgekern.errors import QuantizationError
+from edgekern.graph.graph import Graph, Node
+from edgekern.ops.add import Add
+from edgekern.ops.softmax import Softmax
+from edgekern.types import Array, DType, Quant, TensorType
+
+__all__ = ["run"]
+
+_MOST_RATIO = 2.0**8  # of an add's input scale to its output scale, exclusive
+_LEAST_RATIO = 2.0**-10
+
+
+def run(
+    graph: Graph,
+    ranges: Mapping[str, tuple[float, float]],
+    weight_scales: Mapping[str, Array] | None = None,
+) -> Graph:
+    """The integer form: int8 tensors, integer constants, the same ports.
+
+    A tensor's quantisation is the one its operator forces (a pool keeps its input's), otherwise that of its range. A
+    softmax that nobody inside reads gives float32.
+
+    Args:
+        graph: A float graph.
+        ranges: Least and greatest value of every tensor.
+        weight_scales: Scale per output channel of a node's weights, by the node's result; max|w| / 127 if absent.
+
+    Raises:
+        QuantizationError: A range or constant is not finite, or a sum could overflow; the node is named.
+    """
+    scales = weight_scales or {}
+    types: dict[str, TensorType] = {}
+    for port in graph.inputs:
+        types[port.tensor] = _int8(graph, port.tensor, _of_range(ranges, port.tensor))
+    readers = graph.consumers()
+    nodes: list[Node] = []
+    constants: dict[str, Array] = {}
+    for node in graph.nodes:
+        inputs = [types[name] for name in node.inputs]
+        floats = [graph.constants[name] for name in node.constants]
+        try:
+            types[node.output] = _result(graph, node, inputs, ranges, bool(readers[node.output]))
+            op, integers = node.op.quantise(inputs, types[node.output], floats, scales.get(node.output))
+        except QuantizationError as error:
+            where = f"node {node.name or node.output!r} ({type(node.op).__name__})"
+            raise QuantizationError(f"{where}: {error.args[0]}", hint=error.hint) from error
+        names = tuple(f"{node.output}/{i}" for i in range(len(integers)))
+        constants.update(zip(names, integers, strict=True))
+        nodes.append(replace(node, op=op, constants=names))
+    return replace(graph, nodes=tuple(nodes), types=types, constants=constants)
+
+
+def _result(
+    graph: Graph,
+    node: Node,
+    inputs: list[TensorType],
+    ranges: Mapping[str, tuple[float, float]],
+    read_inside: bool,
+) -> TensorType:
+    if isinstance(node.op, Softmax) and not read_inside:
+        return graph.types[node.output]
+    forced = node.op.infer(inputs, [graph.constants[name] for name in node.constants]).quant
+    chosen = forced or _of_range(ranges, node.output)
+    if isinstance(node.op, Add):
+        chosen = _add_within_limits(inputs, chosen)
+    return _int8(graph, node.output, chosen)
+
+
+def _int8(graph: Graph, name: str, q: Quant) -> TensorType:
+    return TensorType(graph.types[name].shape, DType.INT8, q)
+
+
+def _of_range(ranges: Mapping[str, tuple[float, float]], name: str) -> Quant:
+    if name not in ranges:
+        raise QuantizationError(f"tensor {name!r} has no range", hint="Give at least one calibration sample.")
+    low, high = ranges[name]
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise QuantizationError(f"tensor {name!r} has the range [{low}, {high}], which is not finite")
+    if max(-low, high) > 255 * 256:
+        raise QuantizationError(
+            f"tensor {name!r} reaches {max(-low, high):.4g}; a scale is at most 256",
+            hint="Normalise the model's input, or check its weights.",
+        )
+    return quant.choose_quant(low, high)
+
+
+def _add_within_limits(inputs: list[TensorType], q: Quant) -> Quant:
+    """The result's quantisation, its scale moved until an add can compute it from its inputs' scales."""
+    top = max(t.quant.scale for t in inputs if t.quant)
+    least, most = top / _MOST_RATIO * 1.01, top / _LEAST_RATIO
+    scale = float(np.float32(min(max(q.scale, least), most)))
+    return q if scale == q.scale else Quant(scale, q.zero_point)

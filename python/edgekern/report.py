@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a compile did and what it cost: float against int8."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Accuracy", "Layer", "OutputError", "Report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One node of the compiled graph.
+
+    Attributes:
+        name: Of the node in the source model.
+        op: Operator.
+        shape: Of its result.
+        macs: Multiply-accumulates for one frame.
+        bytes: Of its constants.
+        sqnr: Signal to quantisation noise of its result in dB, over calibration samples; infinite if exact.
+    """
+
+    name: str
+    op: str
+    shape: tuple[int, ...]
+    macs: int
+    bytes: int
+    sqnr: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutputError:
+    """One output, float against int8, over calibration samples.
+
+    Attributes:
+        name: Of the output.
+        sqnr: dB.
+        greatest: Greatest absolute difference.
+        same_class: Share of samples whose greatest element is the same.
+    """
+
+    name: str
+    sqnr: float
+    greatest: float
+    same_class: float
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Share of labelled samples whose class is right."""
+
+    samples: int
+    float32: float
+    int8: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A compile in figures.
+
+    Attributes:
+        method: How ranges were chosen.
+        bias_correction: Whether biases were corrected.
+        calibration_samples: How many were observed.
+        compared_samples: How many of them the figures below compare.
+        outputs: Each output, float against int8.
+        layers: Each node in order.
+        accuracy: On the labelled samples given; None without.
+        source_bytes: Of the source model.
+        bytes: Of the model file.
+        macs: Multiply-accumulates for one frame.
+        parameters: Elements of the float weights and biases.
+        changes: What the passes fused, folded and removed.
+        unsupported: Operators that could not be compiled, by name: none in a model that exists.
+    """
+
+    method: str
+    bias_correction: bool
+    calibration_samples: int
+    compared_samples: int
+    outputs: tuple[OutputError, ...]
+    layers: tuple[Layer, ...]
+    accuracy: Accuracy | None
+    source_bytes: int
+    bytes: int
+    macs: int
+    parameters: int
+    changes: tuple[str, ...]
+    unsupported: tuple[str, ...] = ()
+
+    def worst(self, count: int = 5) -> Sequence[Layer]:
+        """The layers with the lowest SQNR, worst first."""
+        return sorted(self.layers, key=lambda layer: layer.sqnr)[:count]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a model file's provenance: decibels to a tenth, None for infinite ones.
+
+        Of layers only their decibels, in the order of the file's nodes: the rest stands in its graph.
+        """
+        data = asdict(self)
+        for entry in (*data["outputs"], *data["layers"]):
+            entry["sqnr"] = round(entry["sqnr"], 1) if math.isfinite(entry["sqnr"]) else None
+        data["sqnr"] = [entry["sqnr"] for entry in data.pop("layers")]
+        return data
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.parameters:,} parameters, {self.macs:,} MACs, {self.source_bytes:,} bytes -> {self.bytes:,} bytes",
+            f"{self.method} ranges from {self.calibration_samples} samples"
+            + (", biases corrected" if self.bias_correction else ""),
+        ]
+        if self.accuracy is not None:
+            a = self.accuracy
+            lines.append(f"accuracy on {a.samples} samples: float {a.float32:.2%}, int8 {a.int8:.2%}")
+        lines += [
+            f"output {o.name}: SQNR {o.sqnr:.1f} dB, same class on {o.same_class:.1%} of {self.compared_samples}"
+            for o in self.outputs
+        ]
+        lines += [f"changed: {change}" for change in self.changes]
+        lines.append(f"{'SQNR dB':>8} {'MACs':>12} {'bytes':>10}  op")
+        lines += [f"{n.sqnr:8.1f} {n.macs:12,} {n.bytes:10,}  {n.op} {n.name} {list(n.shape)}" for n in self.layers]
+        return "\n".join(lines)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From sign pictures to labels, with the bundled model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+
+from edgekern.errors import InputError
+from edgekern.model import Model
+from edgekern.preprocess import Box
+from edgekern.types import Array
+
+__all__ = ["Prediction", "SignClassifier"]
+
+_MODEL = "signs.ekm"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the classifier says of one picture.
+
+    Attributes:
+        label: Name of the class.
+        index: Number of the class, 0 to 42; ties go to the lowest.
+        confidence: Calibrated probability of the class, 0 to 1.
+        margin: Confidence less that of the second class.
+        abstained: The confidence is below the threshold: take it as "no known sign".
+    """
+
+    label: str
+    index: int
+    confidence: float
+    margin: float
+    abstained: bool
+
+
+class SignClassifier:
+    """Names German traffic signs in pictures and camera frames.
+
+    It is given crops or boxes: it does not find signs. One instance serves one thread at a time.
+
+    Args:
+        model: A compiled classifier with a preprocess and labels; the bundled GTSRB model if None.
+        threshold: Least confidence that is not an abstention; the model's own if None.
+        isa: Cap on instruction sets such as "avx2"; everything the CPU has if None.
+        memory_limit: Bytes or text such as "8 MiB"; refused before anything is allocated.
+
+    Raises:
+        InputError: The model has no preprocess or no labels, or the threshold is outside [0, 1].
+        MemoryLimitError: The model needs more than the limit.
+
+    >>> import numpy as np
+    >>> SignClassifier().classify(np.zeros((32, 32, 3), np.uint8)).index in range(43)
+    True
+    """
+
+    def __init__(
+        self,
+        model: Model | None = None,
+        *,
+        threshold: float | None = None,
+        isa: str | None = None,
+        memory_limit: int | str | None = None,
+    ) -> None:
+        if model is None:
+            data = resources.files("edgekern.signs").joinpath(_MODEL).read_bytes()
+            model = Model.from_bytes(data, isa=isa, memory_limit=memory_limit)
+        elif isa is not None or memory_limit is not None:
+            raise InputError("isa and memory_limit belong to the model: give them to edgekern.load")
+        if model.preprocess is None or not model.labels:
+            raise InputError(
+                "a classifier needs a model with a preprocess and labels",
+                hint="Compile it with preprocess=... and labels=...",
+            )
+        self.model = model
+        self.threshold = model.abstain_threshold if threshold is None else float(threshold)
+        if not 0.0 <= self.threshold <= 1.0:
+            raise InputError(f"threshold {threshold} is outside [0, 1]")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of their numbers."""
+        return self.model.labels
+
+    def classify(self, image: Array, channels: str = "rgb") -> Prediction:
+        """Names the sign that fills `image`.
+
+        Args:
+            image: uint8 [H, W, C] (or [H, W] for "gray"), any strides along rows.
+            channels: "rgb", "bgr", "gray", "rgba" or "bgra".
+
+        Raises:
+            InputError: Not uint8, wrong shape, or an unknown channel order.
+        """
+        return self._predictions(self.model.run_image(image, channels=channels))[0]
+
+    def classify_regions(
+        self, frame: Array, boxes: Sequence[Box] | Array, channels: str = "rgb"
+    ) -> list[Prediction]:
+        """Names the sign in each box of one camera frame.
+
+        Args:
+            frame: uint8 [H, W, C]; its row stride is respected and nothing is copied.
+            boxes: (x, y, width, height) in pixels from the top left; partly outside is clipped.
+            channels: Order of the frame.
+
+        Returns:
+            One prediction per box, in order.
+
+        Raises:
+            InputError: A box is empty or outside (its index is named), or the frame is not as above.
+        """
+        if len(boxes) == 0:
+            return []
+        return self._predictions(self.model.run_image(frame, boxes=boxes, channels=channels))
+
+    def _predictions(self, probabilities: Array) -> list[Prediction]:
+        index = probabilities.argmax(axis=1)
+        second, first = np.partition(probabilities, -2, axis=1)[:, -2:].T
+        return [
+            Prediction(self.labels[i], int(i), float(p), float(p - q), bool(p < self.threshold))
+            for i, p, q in zip(index, first, second, strict=True)
+        ]

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`edgekern compile`: a small network end to end, and every way to fail without leaving a file."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekern.__main__ import main
+from edgekern.model import load
+
+pytest.importorskip("typer", reason="the command line needs the extra `cli`")
+onnx = pytest.importorskip("onnx", reason="compiling needs the extra `compile`")
+pytest.importorskip("flatbuffers", reason="compiling needs the extra `compile`")
+Image = pytest.importorskip("PIL.Image", reason="the command line needs the extra `cli`")
+
+
+def network(path: Path, op: str = "Relu", height: int | str = 12) -> Path:
+    """Writes conv 3x3 -> op -> global average -> 4 classes, NCHW, 3 x height x 16."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    weights = rng.normal(0, 0.3, (4, 3, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node(op, ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, height, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of a few random pictures."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(6):
+        Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def test_pictures_give_a_model_that_takes_pictures(
+    tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels, out = tmp_path / "labels.txt", tmp_path / "net.ekm"
+    labels.write_text("a\nb\nc\nd\n")
+    command = ["compile", str(network(tmp_path / "net.onnx")), "--calibration", str(pictures)]
+    command += ["--mean", "0.485,0.456,0.406", "--std", "0.25", "--labels", str(labels)]
+    assert main([*command, "-o", str(out)]) == 0
+    text = capsys.readouterr().out
+    for word in ("SQNR dB", "Conv2D", "Float against int8 on 6 samples", "fused: ", "net.ekm: "):
+        assert word in text
+    model = load(out)
+    assert model.labels == ("a", "b", "c", "d")
+    assert model.preprocess is not None
+    assert model.preprocess.size == (12, 16)
+    assert model.preprocess.mean == (0.485, 0.456, 0.406)
+    picture = np.asarray(Image.open(pictures / "0.png"))
+    assert model.run_image(picture).shape == (1, 4)
+
+    again = tmp_path / "again.ekm"
+    assert main([*command, "-o", str(again), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["bytes"] == out.stat().st_size
+    assert report["layers"][0]["op"] == "Conv2D"
+    assert again.read_bytes() == out.read_bytes()
+
+    assert main(["inspect", str(out), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["known_answer"] == "passed"
+    assert facts["preprocess"]["size"] == [12, 16]
+    assert all(step["kernel"] for step in facts["steps"])
+    assert main(["inspect", str(out), "--no-selftest", "--isa", "scalar"]) == 0
+    text = capsys.readouterr().out
+    assert "known answer: not checked" in text
+    assert "avx" not in text
+    assert main(["bench", str(out), "--seconds", "0.02", "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert 0 < measured["min_us"] <= measured["p50_us"] <= measured["max_us"]
+    assert main(["bench", str(out), "--seconds", "0.02"]) == 0
+    assert "p50" in capsys.readouterr().out
+
+
+def test_tensors_give_a_model_of_tensors(tmp_path: Path) -> None:
+    folder, out = tmp_path / "tensors", tmp_path / "net.ekm"
+    folder.mkdir()
+    rng = np.random.default_rng(2)
+    for number in range(4):
+        np.save(folder / f"{number}.npy", rng.normal(0, 1, (3, 12, 16)).astype(np.float32))
+    source = network(tmp_path / "net.onnx")
+    assert main(["compile", str(source), "--calibration", str(folder), "-o", str(out)]) == 0
+    model = load(out)
+    assert model.preprocess is None
+    assert model.run(np.zeros((2, 3, 12, 16), np.float32)).shape == (2, 4)
+
+
+def test_an_open_size_is_asked_for(tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = network(tmp_path / "net.onnx", height="h"), tmp_path / "net.ekm"
+    command = ["compile", str(source), "--calibration", str(pictures), "-o", str(out)]
+    assert main(command) == 1
+    assert "--size HEIGHTxWIDTH" in capsys.readouterr().err
+    assert main([*command, "--size", "12x16"]) == 0
+    assert load(out).preprocess.size == (12, 16)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("op", "options", "status", "words"),
+    [
+        ("Det", [], 1, "Det"),
+        ("Relu", ["--mean", "1,2"], 1, "mean"),
+        ("Relu", ["--mean", "one"], 2, "--mean"),
+        ("Relu", ["--scale", "1/0"], 2, "--scale"),
+        ("Relu", ["--size", "12by16"], 2, "--size"),
+        ("Relu", ["--layout", "chwn"], 1, "chwn"),
+        ("Relu", ["--method", "guess"], 1, "guess"),
+        ("Relu", ["--labels", "nowhere.txt"], 1, "nowhere.txt"),
+    ],
+)
+def test_a_failing_compile_leaves_no_file(
+    op: str,
+    options: list[str],
+    status: int,
+    words: str,
+    tmp_path: Path,
+    pictures: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, folder = network(tmp_path / "net.onnx", op), tmp_path / "out"
+    folder.mkdir()
+    out = ["-o", str(folder / "net.ekm")]
+    command = ["compile", str(source), "--calibration", str(pictures), *options, *out]
+    assert main(command) == status
+    told = capsys.readouterr()
+    assert words in told.err
+    assert "Traceback" not in told.err
+    assert list(folder.iterdir()) == []
+
+
+def test_a_broken_network_leaves_no_file(tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "net.onnx", tmp_path / "net.ekm"
+    source.write_bytes(network(tmp_path / "whole.onnx").read_bytes()[:-40])
+    assert main(["compile", str(source), "--calibration", str(pictures), "-o", str(out)]) == 1
+    assert "EK2" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, pictures: Path) -> None:
+    """A limit on the size of files stands in for the full disk: the write fails half-way."""
+    source, folder = network(tmp_path / "net.onnx"), tmp_path / "out"
+    folder.mkdir()
+    out = folder / "net.ekm"
+    out.write_bytes(b"old")
+    arguments = ["compile", str(source), "--calibration", str(pictures), "-o", str(out)]
+
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+
+    command = [sys.executable, "-m", "edgekern", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=full)
+    assert done.returncode == 1
+    assert done.stderr.startswith("edgekern: ")
+    assert "Traceback" not in done.stderr
+    assert [p.name for p in folder.iterdir()] == ["net.ekm"]
+    assert out.read_bytes() == b"old"

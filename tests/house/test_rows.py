@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every row of every kernels.def is in the build, is walked by a test, and has a lane that can run it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import edgekern._core as core
+
+KERNELS = Path(__file__).resolve().parents[2] / "cpp" / "kernels"
+ARCH = {"x86_64": "X86", "aarch64": "ARM"}.get(platform.machine(), "NONE")
+# The levels some lane of continuous integration has: x86-64 natively, aarch64 under qemu-user and natively.
+LANES = {"scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neondot", "neoni8mm"}
+
+
+def rows(text: str, arch: str) -> list[str]:
+    """Return the kernel names of a kernels.def as one architecture's preprocessor sees them."""
+    names, kept = [], [True]
+    for line in text.splitlines():
+        if match := re.match(r"#\s*if(?:def|\s+defined)\s*\(?\s*EK_ARCH_(\w+?)\s*\)?\s*$", line):
+            kept.append(match.group(1) == arch)
+        elif re.match(r"#\s*if", line):
+            raise ValueError(f"a kernels.def asks for EK_ARCH_X86 or EK_ARCH_ARM only: {line}")
+        elif re.match(r"#\s*endif", line):
+            kept.pop()
+        elif all(kept) and (match := re.match(r"EK_\w+\(\s*(\w+)", line)):
+            names.append(match.group(1))
+    return names
+
+
+def test_a_list_is_read_as_the_preprocessor_reads_it() -> None:
+    text = (
+        "#if defined(EK_ARCH_X86)\nEK_A_KERNEL(a, kAvx2)\n#endif\n#ifdef EK_ARCH_ARM\nEK_A_KERNEL(b, kNeon)\n#endif\n"
+    )
+    assert rows(text + "EK_A_KERNEL(c, kScalar)", "X86") == ["a", "c"]
+
+
+def test_every_row_is_in_the_build() -> None:
+    listed = [name for path in sorted(KERNELS.glob("*/kernels.def")) for name in rows(path.read_text(), ARCH)]
+    built = [row["name"] for row in core.kernels()]
+    assert sorted(built) == sorted(listed)
+    assert len(set(built)) == len(built)
+
+
+def test_every_family_ends_with_a_scalar_row() -> None:
+    last = {row["family"]: row["isa"] for row in core.kernels()}
+    assert set(last.values()) == {"scalar"}, last
+
+
+def unwalked(names: list[str], collected: str) -> list[str]:
+    """Return the kernels that no collected test id names."""
+    ids = set(re.findall(r"\w+", " ".join(re.findall(r"\[.*\]", collected))))
+    return [name for name in names if not any(name == i for i in ids)]
+
+
+def test_every_row_is_walked(repo: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests/kernels"]
+    env = {k: v for k, v in os.environ.items() if k != "EDGEKERN_ISA"}
+    done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert unwalked([row["name"] for row in core.kernels()], done.stdout) == []
+
+
+def test_an_unwalked_row_is_caught() -> None:
+    collected = "tests/kernels/test_a.py::test_x[qgemm_a-3]\ntests/kernels/test_a.py::test_x[qgemm_bb-3]\n"
+    assert unwalked(["qgemm_a", "qgemm_b", "qgemm_bb"], collected) == ["qgemm_b"]
+
+
+def test_every_row_has_a_lane() -> None:
+    assert {isa for row in core.kernels() for isa in row["isa"].split(",")} <= LANES

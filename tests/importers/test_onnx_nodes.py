@@ -1,0 +1,189 @@
+"""ONNX's own node tests, compiled to int8 and run, of every operator the compiler knows.
+
+A case counts if it is one node of an operator below and its data are float32. Operands that are no activations are
+bound as initializers; models are calibrated on other random inputs of the same kind as the case's own. Operators
+without a batch of their own (they would move or mix its first dimension) get a batch dimension in front.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="compiling needs the extra `compile`")
+
+import edgekern  # noqa: E402
+from edgekern.errors import EdgekernError  # noqa: E402
+
+ACTIVATIONS = {  # operator -> how many of its inputs are activations (0: all)
+    **dict.fromkeys("Abs AveragePool BatchNormalization Celu Clip Conv Div Dropout Elu Erf Exp Flatten Gelu Gemm".split(), 1),
+    **dict.fromkeys("GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity LeakyRelu Log MatMul MaxPool".split(), 1),
+    **dict.fromkeys("Mish Mul Neg PRelu Pad ReduceMean Relu Reshape Selu Sigmoid Softmax Softplus Softsign".split(), 1),
+    **dict.fromkeys("Sqrt Squeeze Swish Tanh Transpose Unsqueeze".split(), 1),
+    **dict.fromkeys("Add Concat Sub Sum".split(), 0),
+}
+BATCHED = {"AveragePool", "BatchNormalization", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"}
+SHARE = 0.85
+SAMPLES = 48
+
+BORDER = "a border that is not constant"
+DILATED = "a pooling window with a dilation"
+RANGE = "int8 steps over the whole input range are too coarse for what the function does near one end of it"
+RANK = "more than six dimensions, the batch included"
+SECOND = "its second output (indices, mask) is used"
+STACK = "a stack of matrices, one for each slice"
+THREE_D = "windows over three dimensions"
+TRAINING = "a node in training mode"
+SKIPS = {
+    **dict.fromkeys((f"test_averagepool_3d_{n}" for n in ("default", "dilations_small")), THREE_D),
+    **{
+        f"test_averagepool_3d_dilations_large_count_include_pad_is_{k}_ceil_mode_is_{c}": THREE_D
+        for k in (0, 1)
+        for c in (True, False)
+    },
+    "test_averagepool_2d_dilations": DILATED,
+    **{f"test_batchnorm_{n}_training_mode": TRAINING for n in ("epsilon", "example")},
+    **{f"test_dropout_default_mask{n}": SECOND for n in ("", "_ratio")},
+    "test_log": RANGE,
+    "test_matmul_1d_3d": STACK,
+    "test_matmul_3d": STACK,
+    "test_matmul_4d": STACK,
+    "test_matmul_bcast": STACK,
+    "test_maxpool_2d_dilations": DILATED,
+    **{f"test_maxpool_3d_{n}": THREE_D for n in ("default", "dilations", "dilations_use_ref_impl")},
+    "test_maxpool_3d_dilations_use_ref_impl_large": THREE_D,
+    **{f"test_maxpool_with_argmax_2d_precomputed_{n}": SECOND for n in ("pads", "strides")},
+    **{f"test_{n}_pad": BORDER for n in ("edge", "reflect", "wrap")},
+    "test_reshape_allowzero_reordered": "a tensor without elements",
+    "test_softmax_large_number": RANGE,
+    **{f"test_training_dropout{n}{m}": TRAINING for n in ("", "_default", "_zero_ratio") for m in ("", "_mask")},
+    **{f"test_unsqueeze_{n}": RANK for n in ("three_axes", "unsorted_axes")},
+}
+
+
+def cases() -> dict[str, Any]:
+    """Every case of the operators above with float32 data, by name."""
+    from onnx.backend.test.loader import load_model_tests
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = load_model_tests(kind="node")
+    chosen = {}
+    for case in found:
+        if case.model is None or len(case.model.graph.node) != 1:
+            continue
+        node = case.model.graph.node[0]
+        inputs = case.data_sets[0][0]
+        output = case.data_sets[0][1][0]
+        if node.op_type in ACTIVATIONS and node.domain == "" and getattr(output, "dtype", None) == np.float32:
+            count = ACTIVATIONS[node.op_type] or len(inputs)
+            if all(isinstance(x, np.ndarray) and x.dtype == np.float32 for x in inputs[:count]):
+                chosen[case.name] = case
+    return chosen
+
+
+CASES = cases()
+
+
+def bound(case: Any) -> tuple[Any, dict[str, Any], Any]:
+    """The case as a model of its activations, their values, and the wanted result; batch first in all."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    node = case.model.graph.node[0]
+    values = dict(zip((i.name for i in case.model.graph.input), case.data_sets[0][0], strict=True))
+    wanted = case.data_sets[0][1][0]
+    count = ACTIVATIONS[node.op_type] or len(values)
+    if len({x.shape for x in list(values.values())[:count]}) > 1 and node.op_type != "Concat":
+        count = 1  # an operand of another shape is a constant
+    feeds = {name: values.pop(name) for name in list(values)[:count]}
+    constants = [numpy_helper.from_array(x, name) for name, x in values.items()]
+    nodes = [node]
+    if node.op_type not in BATCHED:
+        inner = type(node)()
+        inner.CopyFrom(node)
+        inner.input[:] = [f"{n}_frame" if n in feeds else n for n in node.input]
+        inner.output[0] = "frame"
+        axis = numpy_helper.from_array(np.array([0]), "first_axis")
+        constants.append(axis)
+        nodes = [helper.make_node("Squeeze", [n, "first_axis"], [f"{n}_frame"]) for n in feeds]
+        nodes += [inner, helper.make_node("Unsqueeze", ["frame", "first_axis"], [node.output[0]])]
+        feeds = {name: x[None] for name, x in feeds.items()}
+        wanted = wanted[None]
+    opset = max(13, next(o.version for o in case.model.opset_import if o.domain == ""))
+    graph = helper.make_graph(
+        nodes,
+        case.name,
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, x.shape) for n, x in feeds.items()],
+        [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in list(node.output) if o],
+        constants,
+    )
+    if node.op_type in BATCHED:
+        opset = next(o.version for o in case.model.opset_import if o.domain == "")
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), feeds, wanted
+
+
+def alike(x: Any, draw: np.random.Generator) -> Any:
+    """Other random values of the kind of x: normal if they look drawn from a normal, else uniform in their range.
+
+    The range is widened by a twentieth, since few draws reach its ends; a ramp gives ramps.
+    """
+    ramp = x.size > 1 and bool((np.diff(x.reshape(-1)) >= 0).all())
+    if not ramp and x.size > 20 and x.min() < 0 < x.max() and (x != np.rint(x)).any():
+        return draw.normal(x.mean(), x.std(), x.shape).astype(np.float32)
+    room = 0.05 * float(np.ptp(x)) if x.size else 0.0
+    low, high = (float(x.min()) - room * (x.min() < 0), float(x.max()) + room) if x.size else (0.0, 1.0)
+    y = draw.uniform(low, high, x.shape)
+    return (np.sort(y, axis=None).reshape(x.shape) if ramp else y).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def run(name: str) -> tuple[Any, Any, float]:
+    """(what the int8 model gives, what the case wants, one step of the output)."""
+    model, feeds, wanted = bound(CASES[name])
+    draw = np.random.default_rng(5)
+    calibration: list[Mapping[str, Any]] = [{n: alike(x, draw) for n, x in feeds.items()} for _ in range(SAMPLES)]
+    compiled = edgekern.compile(model, calibration=calibration, method="mse")
+    y = compiled.run(feeds if len(feeds) > 1 else next(iter(feeds.values())))
+    assert np.array_equal(y, compiled.reference(feeds)), "kernels and reference differ"
+    return y, wanted, compiled.outputs[0].scale
+
+
+def agrees(name: str) -> bool:
+    """Whether the result is within 1.5 steps of the output or 1 % of its range."""
+    y, wanted, step = run(name)
+    if y.shape != wanted.shape:
+        return False
+    tolerance = max(1.5 * step, 0.01 * float(np.ptp(wanted)))
+    return bool((np.abs(y.astype(np.float64) - wanted) <= tolerance).all())
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - set(SKIPS)))
+def test_node(name: str) -> None:
+    assert agrees(name)
+
+
+@pytest.mark.parametrize("name", sorted(SKIPS))
+def test_a_skipped_node_would_still_fail(name: str) -> None:
+    try:
+        passes = agrees(name)
+    except EdgekernError:
+        passes = False
+    assert not passes, f"{name} passes: take it off the list ({SKIPS[name]})"
+
+
+def test_the_share_that_runs() -> None:
+    share = 1 - len(SKIPS) / len(CASES)
+    print(f"\nONNX node tests: {len(CASES) - len(SKIPS)} of {len(CASES)} run and pass, {share:.1%}")
+    assert set(SKIPS) <= set(CASES)
+    assert share >= SHARE
+
+
+def test_a_wrong_result_is_caught() -> None:
+    y, wanted, step = run("test_relu")
+    assert np.abs(y - wanted).max() <= max(1.5 * step, 0.01 * float(np.ptp(wanted)))
+    assert np.abs(np.zeros_like(y) - wanted).max() > 20 * step

@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: Apache-2.0
+"""qgemm: every row against a NumPy formula, byte for byte."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from guarded import CANARY, Guarded, assert_same
+
+from edgekern import _core
+
+FAMILY = "qgemm"
+F32 = np.float32
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One call: sizes, strides in elements, and how its numbers are drawn."""
+
+    m: int
+    n: int
+    kc: int
+    kh: int = 1
+    kw: int = 1
+    stride: int = 0  # elements from pixel to pixel; 0: kc
+    kx_step: int = 0  # elements from tap to tap of a row; 0: kc
+    merge_kx: bool = False
+    input_zero: int = 121
+    lo: int = 0  # least and greatest output byte
+    hi: int = 255
+    zero: int = 131
+    y_gap: int = 0  # bytes between the columns of neighbouring pixels
+    store: str = "nhwc"
+    ring_elem: str = "u8"
+    slot: int = 0
+    flush: str = "tail"
+
+    @property
+    def px(self) -> int:
+        return self.stride or self.kc
+
+    @property
+    def kx(self) -> int:
+        return self.kx_step or self.kc
+
+    @property
+    def k(self) -> int:
+        return self.kh * self.kw * self.kc
+
+    @property
+    def row_elements(self) -> int:
+        return (self.m - 1) * self.px + (self.kw - 1) * self.kx + self.kc
+
+
+@dataclass(frozen=True)
+class Operands:
+    rows: np.ndarray  # (kh, row_elements) biased bytes
+    w: np.ndarray  # (n, kh, kw, kc) int8
+    bias: np.ndarray  # (n,) int32
+    scale: np.ndarray  # (n,) float32
+
+
+def draw(strip: Strip, rng: np.random.Generator) -> Operands:
+    rows = rng.integers(0, 256, (strip.kh, strip.row_elements), np.uint8)
+    w = rng.integers(-127, 128, (strip.n, strip.kh, strip.kw, strip.kc), np.int8)
+    bias = rng.integers(-5000, 5000, strip.n).astype(np.int32)
+    spread = 74.0 * 74.0 * np.sqrt(strip.k)  # of the sums, so that outputs fill the range and clip a little
+    scale = (rng.uniform(50, 150, strip.n) / spread).astype(F32)
+    return Operands(rows, w, bias, scale)
+
+
+def sums(strip: Strip, x: Operands) -> np.ndarray:
+    """bias(n) + sum over taps of w(n) * (a(i) - zero), int64 and (m, n)."""
+    acc = np.tile(x.bias.astype(np.int64), (strip.m, 1))
+    for i, n, ky, kx in itertools.product(*map(range, (strip.m, strip.n, strip.kh, strip.kw))):
+        first = i * strip.px + kx * strip.kx
+        a = x.rows[ky, first : first + strip.kc].astype(np.int64) - strip.input_zero
+        acc[i, n] += (a * x.w[n, ky, kx]).sum()
+    return acc
+
+
+def requantise(acc: np.ndarray, scale: np.ndarray, strip: Strip) -> np.ndarray:
+    t = acc.astype(np.int32).astype(F32) * scale
+    t = np.minimum(np.maximum(t, F32(strip.lo - strip.zero)), F32(strip.hi - strip.zero))
+    return (np.rint(t).astype(np.int32) + strip.zero).astype(np.uint8)
+
+
+def laid_out(strip: Strip, u: np.ndarray) -> np.ndarray:
+    """What memory from y on must hold: results where they belong, canaries everywhere else."""
+    pixel = strip.n * (1 if strip.store == "nhwc" else 4) + strip.y_gap
+    memory = np.full((strip.m, pixel), CANARY, np.uint8)
+    if strip.store == "nhwc":
+        memory[:, : strip.n] = u
+    else:
+        size = {"u8": 1, "s16": 2}[strip.ring_elem]
+        lanes = memory[:, : 4 * strip.n].reshape(strip.m, strip.n, 4)
+        lanes[:, :, size * strip.slot : size * (strip.slot + 1)] = 0  # s16 holds the byte, zero-extended
+        lanes[:, :, size * strip.slot] = u
+    return memory.ravel()[: memory.size - strip.y_gap]
+
+
+def packed(kernel: str, strip: Strip, x: Operands) -> tuple[Guarded, Guarded, Guarded]:
+    w, bias, scale = np.ascontiguousarray(x.w), x.bias.copy(), x.scale.copy()
+    parts = _core.qgemm_pack(kernel, w.ctypes.data, strip.kh, strip.kw, strip.kc, strip.merge_kx, bias.ctypes.data,
+                             scale.ctypes.data, 0, strip.n, strip.input_zero)  # fmt: skip
+    panel, panel_bias, panel_scale = (np.frombuffer(part, np.uint8) for part in parts)
+    return tuple(Guarded.holding(p, strip.flush) for p in (panel, panel_bias, panel_scale))
+
+
+def operand_a(kernel: str, strip: Strip, x: Operands) -> list[Guarded]:
+    """The kernel's A rows, each flush against a page; behind it only what the contract lets a row read."""
+    tile = _core.qgemm_row(kernel)
+    length = strip.kw * strip.kc if strip.merge_kx else strip.kc
+    behind = -length % tile["kr"]
+    if tile["elem"] == "u8":
+        return [Guarded.holding(row, strip.flush, behind) for row in x.rows]
+    rows = []
+    for row in x.rows:
+        source, wide = Guarded.holding(row, strip.flush), Guarded(2 * row.size, strip.flush, 2 * behind)
+        _core.qgemm_widen("", source.address, row.size, wide.address)
+        rows.append(wide)
+    return rows
+
+
+def run(kernel: str, strip: Strip, x: Operands) -> np.ndarray:
+    """Runs one row in guarded memory; returns the bytes from y on."""
+    a, (w, bias, scale) = operand_a(kernel, strip, x), packed(kernel, strip, x)
+    size = {"u8": 1, "s16": 2}[_core.qgemm_row(kernel)["elem"]]
+    expected = laid_out(strip, np.zeros((strip.m, strip.n), np.uint8))
+    y = Guarded(expected.size, strip.flush)
+    y.bytes[:] = CANARY
+    kw, kc = (1, strip.kw * strip.kc) if strip.merge_kx else (strip.kw, strip.kc)
+    ran = _core.qgemm_run(
+        kernel, rows=[row.address for row in a], kh=strip.kh, kw=kw, kc=kc, a_px=strip.px * size,
+        a_kx=strip.kx * size, m=strip.m, w=w.address, bias=bias.address, scale=scale.address, n=strip.n,
+        lo=strip.lo - strip.zero, hi=strip.hi - strip.zero, zero=strip.zero, store=strip.store,
+        ring_elem=strip.ring_elem, slot=strip.slot, y=y.address,
+        y_px=strip.n * (1 if strip.store == "nhwc" else 4) + strip.y_gap,
+    )  # fmt: skip
+    assert ran == kernel  # the one that ran is the one asked for
+    assert y.intact(), f"{kernel} wrote outside y: {strip}"
+    return y.bytes.copy()
+
+
+def fits(kernel: str, strip: Strip, x: Operands) -> bool:
+    taps = strip.kh * (1 if strip.merge_kx else strip.kw)
+    return _core.qgemm_fits(kernel, strip.m, strip.n, strip.k, bool((x.w == -128).any()), strip.store, taps)
+
+
+def check(kernel: str, strip: Strip, x: Operands) -> bool:
+    """Compares one row with the formula, if it takes this problem; returns whether it does."""
+    if not fits(kernel, strip, x):
+        return False
+    expected = laid_out(strip, requantise(sums(strip, x), x.scale, strip))
+    assert_same(run(kernel, strip, x), expected, (kernel, strip))
+    return True
+
+
+def around(*values: int) -> list[int]:
+    return sorted({v + d for v in values for d in (-1, 0, 1) if v + d > 0})
+
+
+# ---- shapes ---------------------------------------------------------------------------------------------------
+
+
+def test_matches_the_formula_around_its_tile(kernel: str, rng: np.random.Generator) -> None:
+    tile = _core.qgemm_row(kernel)
+    checked = 0
+    for m in [1, *around(tile["mr"]), 2 * tile["mr"] + 1]:
+        for n in [c for c in around(1, tile["lanes"], tile["nr"]) if c <= tile["nr"]]:
+            for kc in (1, 3, 4, 5, 13):
+                strip = Strip(m, n, kc)
+                checked += check(kernel, strip, draw(strip, rng))
+    assert checked >= 40  # a row that takes few problems is still tested
+
+
+@pytest.mark.parametrize("kc", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 64, 127, 256])
+def test_every_depth(kernel: str, kc: int, rng: np.random.Generator) -> None:
+    tile = _core.qgemm_row(kernel)
+    for m, n in [(1, tile["nr"]), (2, 1), (3, tile["lanes"]), (5, 3), (tile["mr"], tile["nr"])]:
+        strip = Strip(m, n, kc)
+        check(kernel, strip, draw(strip, rng))
+
+
+@pytest.mark.parametrize("m", range(1, 26))
+def test_every_strip_length(kernel: str, m: int, rng: np.random.Generator) -> None:
+    for n in (_core.qgemm_row(kernel)["nr"], _core.qgemm_row(kernel)["lanes"]):
+        strip = Strip(m, n, 11)
+        check(kernel, strip, draw(strip, rng))
+
+
+CONVOLUTIONS = {
+    "3x3": Strip(7, 5, 6, kh=3, kw=3),
+    "3x3_stride2": Strip(13, 8, 5, kh=3, kw=3, stride=10, kx_step=5),
+    "3x3_dilated": Strip(5, 7, 4, kh=3, kw=3, stride=4, kx_step=12),
+    "5x1": Strip(9, 3, 9, kh=5),
+    "1x4_merged": Strip(6, 8, 3, kw=4, merge_kx=True),
+    "3x3_merged_stride2": Strip(25, 8, 8, kh=3, kw=3, stride=16, merge_kx=True),
+    "1x1_strided_pixels": Strip(10, 8, 10, stride=24),
+    "overlapping_windows": Strip(17, 8, 12, stride=1),
+}
+
+
+@pytest.mark.parametrize("strip", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+@pytest.mark.parametrize("flush", ["tail", "head"])
+def test_convolutions_with_operands_against_a_guard_page(
+    kernel: str, strip: Strip, flush: str, rng: np.random.Generator
+) -> None:
+    strip = replace(strip, flush=flush)
+    check(kernel, strip, draw(strip, rng))
+
+
+@pytest.mark.parametrize("y_gap", [1, 3, 61])
+def test_strided_output_leaves_the_gaps_alone(kernel: str, y_gap: int, rng: np.random.Generator) -> None:
+    for n in range(1, _core.qgemm_row(kernel)["nr"] + 1):
+        strip = Strip(5, n, 4, y_gap=y_gap)
+        check(kernel, strip, draw(strip, rng))
+
+
+@pytest.mark.parametrize(("elem", "slot"), [("u8", 0), ("u8", 1), ("u8", 2), ("u8", 3), ("s16", 0), ("s16", 1)])
+def test_ring_store_touches_its_slot_only(kernel: str, elem: str, slot: int, rng: np.random.Generator) -> None:
+    tile = _core.qgemm_row(kernel)
+    for m in (1, 2, tile["mr"], tile["mr"] + 1):
+        for n in range(1, tile["nr"] + 1):
+            strip = Strip(m, n, 6, store="ring", ring_elem=elem, slot=slot, y_gap=4 * (n % 3), lo=100, hi=240)
+            check(kernel, strip, draw(strip, rng))
+
+
+# ---- numbers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("a", [0, 128, 255])
+@pytest.mark.parametrize("w", [-128, -127, 127])
+@pytest.mark.parametrize("kc", [2, 4, 64, 2052])
+def test_corner_values_do_not_saturate(kernel: str, a: int, w: int, kc: int) -> None:
+    strip = Strip(4, 8, kc, input_zero=77)
+    x = Operands(
+        np.full((1, strip.row_elements), a, np.uint8), np.full((8, 1, 1, kc), w, np.int8), np.zeros(8, np.int32),
+        np.linspace(0.5, 1.0, 8, dtype=F32) * F32(127 / (255 * 128 * kc)),
+    )  # fmt: skip
+    check(kernel, strip, x)
+
+
+def test_ties_round_to_even(kernel: str) -> None:
+    n = 8
+    strip = Strip(256, n, 1, input_zero=128, zero=128)
+    x = Operands(np.arange(256, dtype=np.uint8)[None], np.ones((n, 1, 1, 1), np.int8), np.arange(n, dtype=np.int32),
+                 np.full(n, 0.5, F32))  # fmt: skip
+    halves = sums(strip, x) % 2 == 1
+    assert halves.sum() == 256 * n / 2
+    check(kernel, strip, x)
+
+
+def test_large_sums_round_twice(kernel: str, rng: np.random.Generator) -> None:
+    """Beyond 2^24 float(acc) is inexact; then the product rounds. A fused or double product differs."""
+    strip = Strip(64, 8, 1, input_zero=0)
+    x = draw(strip, rng)
+    bias = rng.integers(1 << 24, 1 << 30, 8).astype(np.int32) | 1
+    x = replace(x, bias=bias, scale=(F32(100.5) / bias.astype(F32)).astype(F32))
+    check(kernel, strip, x)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_products_beyond_int32_clip(kernel: str, sign: int) -> None:
+    strip = Strip(3, 8, 1, input_zero=0)
+    bias = np.full(8, sign * (1 << 30), np.int32)
+    x = Operands(np.zeros((1, 3), np.uint8), np.ones((8, 1, 1, 1), np.int8), bias, np.full(8, 256.0, F32))
+    check(kernel, strip, x)
+    assert requantise(sums(strip, x), x.scale, strip).ravel()[0] == (255 if sign > 0 else 0)
+
+
+def test_a_folded_bias_may_wrap(kernel: str) -> None:
+    """bias - zero * sum(w) leaves int32 although the true sum fits."""
+    strip = Strip(2, 8, 64, input_zero=255)
+    bias = np.full(8, (1 << 31) - 1, np.int32)
+    x = Operands(
+        np.full((1, 128), 255, np.uint8), np.full((8, 1, 1, 64), -128, np.int8), bias, np.full(8, 2.0**-24, F32)
+    )
+    assert (sums(strip, x) == bias).all()
+    assert int(bias[0]) - 255 * int(x.w[0].sum()) > (1 << 31) - 1
+    check(kernel, strip, x)
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi", "zero"), [(0, 255, 0), (0, 255, 255), (128, 255, 128), (3, 3, 200), (17, 201, 90)]
+)
+def test_clipping_bounds(kernel: str, lo: int, hi: int, zero: int, rng: np.random.Generator) -> None:
+    for store in ("nhwc", "ring"):
+        strip = Strip(9, 8, 32, lo=lo, hi=hi, zero=zero, store=store)
+        check(kernel, strip, draw(strip, rng))
+
+
+def test_dead_channels_give_their_zero_point(kernel: str, rng: np.random.Generator) -> None:
+    strip = Strip(5, 8, 16)
+    x = replace(draw(strip, rng), scale=np.zeros(8, F32))
+    check(kernel, strip, x)
+
+
+def test_rows_of_the_table_agree() -> None:
+    """All rows this CPU has, on one problem, against each other."""
+    rng = np.random.default_rng(20)
+    names = [row["name"] for row in _core.kernels() if row["family"] == FAMILY and row["runs_here"]]
+    for strip in (Strip(29, 8, 24, kh=3, kw=3, stride=24), Strip(29, 8, 27)):
+        x = draw(strip, rng)
+        results = {name: run(name, strip, x).tobytes() for name in names if fits(name, strip, x)}
+        assert len(set(results.values())) == 1, list(results)
+
+
+# ---- packing and widening -------------------------------------------------------------------------------------
+
+
+def test_a_panel_is_laid_out_as_written(kernel: str, rng: np.random.Generator) -> None:
+    """panel[ky][kx][k / KR][column][k % KR], padded with zeros."""
+    tile = _core.qgemm_row(kernel)
+    kr, lanes = tile["kr"], tile["lanes"]
+    strip = Strip(1, 5, 6, kh=2, kw=3)
+    x = draw(strip, rng)
+    panel = packed(kernel, strip, x)[0].view({"u8": np.int8, "s16": np.int16}[tile["elem"]])
+    groups = -(-strip.kc // kr)
+    panel = panel.reshape(2, 3, groups, lanes, kr)
+    expected = np.zeros_like(panel)
+    for n, ky, kx, k in itertools.product(range(5), range(2), range(3), range(6)):
+        expected[ky, kx, k // kr, n, k % kr] = x.w[n, ky, kx, k]
+    assert_same(panel, expected)
+
+
+def test_a_later_panel_takes_its_own_columns(kernel: str, rng: np.random.Generator) -> None:
+    first, columns = 3, 4
+    strip = Strip(6, 7, 10)
+    x = draw(strip, rng)
+    part = replace(strip, n=columns)
+    own = Operands(x.rows, *(v[first : first + columns] for v in (x.w, x.bias, x.scale)))
+    w, bias, scale = np.ascontiguousarray(x.w), x.bias.copy(), x.scale.copy()
+    later = _core.qgemm_pack(
+        kernel, w.ctypes.data, 1, 1, 10, False, bias.ctypes.data, scale.ctypes.data, first, columns, strip.input_zero
+    )
+    assert [part_bytes.bytes.tobytes() for part_bytes in packed(kernel, part, own)] == list(later)
+
+
+@pytest.mark.parametrize("flush", ["tail", "head"])
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 31, 32, 33, 47, 48, 100])
+def test_widening_is_exact_in_value_and_extent(count: int, flush: str, rng: np.random.Generator) -> None:
+    source = rng.integers(0, 256, count, np.uint8)
+    names = ["scalar", *sorted({row["isa"] for row in _core.kernels() if row["runs_here"]} - {"scalar"})]
+    for cap in names:
+        u8, s16 = Guarded.holding(source, flush), Guarded(2 * count, flush)
+        _core.qgemm_widen(cap, u8.address, count, s16.address)
+        assert s16.intact()
+        assert_same(s16.view(np.int16), source.astype(np.int16), (cap, count))
+
+
+# ---- can these tests fail? ------------------------------------------------------------------------------------
+
+
+def away_from_zero(acc: np.ndarray, scale: np.ndarray, strip: Strip) -> np.ndarray:
+    t = np.clip(acc.astype(F32) * scale, strip.lo - strip.zero, strip.hi - strip.zero)
+    return (np.trunc(t + np.copysign(0.5, t)).astype(np.int32) + strip.zero).astype(np.uint8)
+
+
+def test_one_wrong_byte_tap_or_rounding_is_caught(kernel: str, rng: np.random.Generator) -> None:
+    strip = Strip(16, 8, 16, input_zero=128, zero=128)
+    x = replace(draw(strip, rng), scale=np.full(8, 2.0**-8, F32))
+    x.w[3, 0, 0, 7] = 100  # the tap that goes missing below
+    found = run(kernel, strip, x)
+    acc = sums(strip, x)
+    assert_same(found, laid_out(strip, requantise(acc, x.scale, strip)))
+
+    one_byte = found.copy()
+    one_byte[37] ^= 1
+    no_tap = replace(x, w=x.w.copy())
+    no_tap.w[3, 0, 0, 7] = 0
+    swapped = replace(x, rows=np.roll(x.rows, strip.px, axis=1))
+    faults = {
+        "byte": one_byte,
+        "tap": laid_out(strip, requantise(sums(strip, no_tap), x.scale, strip)),
+        "pixels": laid_out(strip, requantise(sums(strip, swapped), x.scale, strip)),
+        "column": laid_out(strip, np.roll(requantise(acc, x.scale, strip), 1, axis=1)),
+    }
+    for name, fault in faults.items():
+        with pytest.raises(AssertionError, match="expected"):
+            assert_same(found, fault, name)
+
+    ties = replace(x, scale=np.full(8, 0.5, F32), bias=np.arange(8, dtype=np.int32), w=x.w // 127)
+    small = replace(strip, lo=0, hi=255)
+    with pytest.raises(AssertionError, match="expected"):
+        assert_same(run(kernel, small, ties), laid_out(small, away_from_zero(sums(small, ties), ties.scale, small)))

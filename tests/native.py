@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libedgekern and C programs that use it, built once per test run with the flags of cpp/CMakeLists.txt."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+sys.path.append(str(TESTS / "house"))
+
+from toolchain import CPP, Toolchain, all_files  # noqa: E402
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="edgekern-native-")
+
+
+def host() -> Toolchain:
+    import platform
+
+    arch = {"x86_64": "x86", "aarch64": "arm"}.get(platform.machine())
+    if arch is None:
+        pytest.skip(f"the C programs are built for x86-64 and aarch64, this is {platform.machine()}")
+    return Toolchain(arch)
+
+
+@functools.cache
+def library() -> Path:
+    """A shared libedgekern."""
+    tools, folder = host(), Path(_FOLDER.name)
+    objects = tools.compile_all(all_files(tools.arch), folder, "-O1")
+    target = folder / "libedgekern.so"
+    command = [tools.tool("g++"), "-shared", "-o", str(target), *map(str, objects.values()), "-pthread"]
+    subprocess.run(command, check=True)
+    return target
+
+
+@functools.cache
+def program(source: Path, *flags: str) -> Path:
+    """A C99 program of a stranger: the header, the library, nothing else."""
+    tools, built = host(), library()
+    if not shutil.which("cc"):
+        pytest.skip("needs cc")
+    target = Path(_FOLDER.name) / "-".join([source.stem, *(f.strip("-") for f in flags)])
+    strict = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O1"]
+    command = ["cc" if tools.arch == host().arch else tools.tool("gcc"), *strict, *flags, f"-I{CPP / 'include'}"]
+    command += [str(source), "-o", str(target), str(built), f"-Wl,-rpath,{built.parent}", "-ldl", "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return target

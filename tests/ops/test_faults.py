@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The comparison can fail: a fault of every kind, planted in every operator, is seen by the frames the suite uses.
+
+Faults in a model (one step in a weight, a bias, an attribute) stand for a kernel that reads the wrong tap or pads
+wrongly; faults in the arithmetic stand for one that rounds another way. Each is compared with the sound reference.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from random_graphs import caps, feeds, model_bytes, run_under, single
+
+from edgekern import quant
+from edgekern.errors import ModelFormatError
+from edgekern.graph import Graph, run
+from edgekern.ops import Op, registry
+from edgekern.types import Array, Quant
+
+TRIES = 40  # graphs of one node; a fault that none of them shows is not caught
+every_op = pytest.mark.parametrize("kind", registry().values(), ids=list(registry()))
+
+
+# ---- faults in a model ----------------------------------------------------------------------------
+
+
+def nudged(constant: Array, draw: np.random.Generator) -> Array:
+    """One element changed as little as a kernel's slip would change it."""
+    changed = constant.copy()
+    at = tuple(int(draw.integers(n)) for n in constant.shape)
+    if constant.dtype == np.float32:
+        changed[at] *= np.float32(1 + 2**-6)
+    else:
+        changed[at] += -1 if changed[at] > 0 else 1
+    return changed
+
+
+def constant_faults(graph: Graph, draw: np.random.Generator) -> Iterator[tuple[str, Graph]]:
+    (node,) = graph.nodes
+    for i, name in enumerate(node.constants):
+        yield f"constant {i}", replace(graph, constants={**graph.constants, name: nudged(graph.constants[name], draw)})
+
+
+def attribute_faults(graph: Graph) -> Iterator[tuple[str, Graph]]:
+    """Each whole number among the attributes one step off, where a graph of the same shapes remains."""
+    (node,) = graph.nodes
+    for field in fields(node.op):
+        if field.name == "axis" and len(node.inputs) == 1:
+            continue  # one tensor is the same along every axis
+        value = getattr(node.op, field.name)
+        parts = value if isinstance(value, tuple) else (value,)
+        for i, part in enumerate(parts):
+            if not isinstance(part, int) or field.name == "shape":  # a file keeps that as the shape of the result
+                continue
+            for other in (not part,) if isinstance(part, bool) else (part + 1, part - 1):
+                new: Any = (*parts[:i], other, *parts[i + 1 :]) if isinstance(value, tuple) else other
+                yield field.name, replace(graph, nodes=(replace(node, op=replace(node.op, **{field.name: new})),))
+
+
+def shifted_padding(graph: Graph) -> Iterator[tuple[str, Graph]]:
+    """The whole padding one row or column away: shapes stay."""
+    (node,) = graph.nodes
+    if (pads := getattr(node.op, "pads", None)) is None:
+        return
+    top, left, bottom, right = pads
+    for moved in ((top + 1, left, bottom - 1, right), (top, left - 1, bottom, right + 1)):
+        yield "one pad", replace(graph, nodes=(replace(node, op=replace(node.op, pads=moved)),))
+
+
+def outcome(graph: Graph, faulty: Graph, given: dict[str, Array]) -> str:
+    """What becomes of a faulty model: "seen" in the outputs, "refused" by the loader, or "silent"."""
+    want = run.reference(graph, given)
+    try:
+        made = run_under("scalar", faulty, model_bytes(faulty), given)
+    except ModelFormatError:
+        return "refused"
+    return "silent" if all(np.array_equal(y, made[name]) for name, y in want.items()) else "seen"
+
+
+@every_op
+def test_a_fault_in_the_model_is_caught(kind: type[Op]) -> None:
+    outcomes: dict[str, set[str]] = defaultdict(set)
+    for seed in range(TRIES):
+        graph = single(kind, seed).graph()
+        draw = np.random.default_rng([seed, 2])
+        given = feeds(graph, np.random.default_rng(seed))
+        for faults in (constant_faults(graph, draw), attribute_faults(graph), shifted_padding(graph)):
+            for name, faulty in faults:
+                if "seen" not in outcomes[name]:
+                    outcomes[name].add(outcome(graph, faulty, given))
+    blind = [name for name, results in outcomes.items() if "silent" in results and "seen" not in results]
+    assert not blind, f"{kind.opcode}: no frame shows a fault in {blind}; {dict(outcomes)}"
+
+
+# ---- faults in the arithmetic ---------------------------------------------------------------------
+
+
+def half_up(t: Array) -> Array:
+    return np.floor(t + np.float32(0.5))
+
+
+def requantise_half_up(acc: Array, m: Array, zero_point: int, lo: int = -128, hi: int = 127) -> Array:
+    t = acc.astype(np.float32) * np.asarray(m, np.float32)
+    t = np.minimum(np.maximum(t, np.float32(lo - zero_point)), np.float32(hi - zero_point))
+    return (half_up(t).astype(np.int32) + zero_point).astype(np.int8)
+
+
+def quantise_down(x: Array, q: Quant) -> Array:
+    t = np.clip(x / np.float32(q.scale), -128 - q.zero_point, 127 - q.zero_point)
+    return (np.floor(t).astype(np.int32) + q.zero_point).astype(np.int8)
+
+
+def average_half_even(total: Array, count: Array | int) -> Array:
+    return np.rint(total / np.asarray(count, np.float64)).astype(np.int32)
+
+
+def add_without_half(*args: Any) -> Array:
+    a, b, za, zb, zy, shift, m, n, lo, hi = args
+    acc = (a.astype(np.int64) - za) * m + (b.astype(np.int64) - zb) * n
+    return np.clip((acc >> shift) + zy, lo, hi).astype(np.int8)
+
+
+ROUNDING = [
+    ("Conv2D", "requantise", requantise_half_up),
+    ("DepthwiseConv2D", "requantise", requantise_half_up),
+    ("Affine", "requantise", requantise_half_up),
+    ("Mean", "requantise", requantise_half_up),
+    ("AveragePool2D", "requantise", requantise_half_up),
+    ("AveragePool2D", "average", average_half_even),
+    ("Concat", "requantise", requantise_half_up),
+    ("Add", "requantise_add", add_without_half),
+    ("Softmax", "quantise", quantise_down),
+]
+
+
+@pytest.mark.parametrize(("opcode", "function", "fault"), ROUNDING, ids=[f"{o}-{f.__name__}" for o, _, f in ROUNDING])
+def test_a_fault_in_rounding_is_caught(
+    opcode: str, function: str, fault: Callable[..., Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(TRIES):
+        graph = single(registry()[opcode], seed).graph()
+        given = feeds(graph, np.random.default_rng(seed))
+        made = run_under("scalar", graph, model_bytes(graph), given)
+        raw = replace(graph, outputs=tuple(replace(p, name=f"fault {p.name}") for p in graph.outputs))
+        with monkeypatch.context() as patch:
+            given_inside = feeds_before_patch(graph, given)
+            patch.setattr(quant, function, fault)
+            node = graph.nodes[0]
+            constants = [graph.constants[name] for name in node.constants]
+            types = [graph.types[name] for name in node.inputs]
+            inside = node.op.reference(
+                [given_inside[name] for name in node.inputs], constants, types, graph.types[node.output]
+            )
+        wrong = run.fetch(raw, graph.outputs[0], inside)
+        if not np.array_equal(wrong, made[graph.outputs[0].name]):
+            return
+    pytest.fail(f"{TRIES} graphs of {opcode} do not show {fault.__name__}")
+
+
+def feeds_before_patch(graph: Graph, given: dict[str, Array]) -> dict[str, Array]:
+    """The tensors inside, quantised by the sound arithmetic."""
+    return {port.tensor: run.feed(graph, port, given[port.name]) for port in graph.inputs}
+
+
+# ---- faults in reading ----------------------------------------------------------------------------
+
+
+@every_op
+def test_reading_the_element_beside_is_caught(kind: type[Op]) -> None:
+    for seed in range(TRIES):
+        graph = single(kind, seed).graph()
+        given = feeds(graph, np.random.default_rng(seed))
+        made = run_under(caps()[0], graph, model_bytes(graph), given)
+        node = graph.nodes[0]
+        inside = feeds_before_patch(graph, given)
+        inside[node.inputs[0]] = np.roll(inside[node.inputs[0]], 1, axis=-1)
+        constants = [graph.constants[name] for name in node.constants]
+        types = [graph.types[name] for name in node.inputs]
+        y = node.op.reference([inside[name] for name in node.inputs], constants, types, graph.types[node.output])
+        if not np.array_equal(run.fetch(graph, graph.outputs[0], y), made[graph.outputs[0].name]):
+            return
+    pytest.fail(f"{TRIES} graphs of {kind.opcode} do not show it")
+
+
+def test_a_reciprocal_in_softmax_is_caught() -> None:
+    """e * (1 / S) is another float than e / S in some outputs."""
+    for seed in range(TRIES):
+        graph = single(registry()["Softmax"], seed).graph()
+        node = graph.nodes[0]
+        if graph.types[node.output].quant:
+            continue
+        given = feeds(graph, np.random.default_rng(seed))
+        made = run_under(caps()[0], graph, model_bytes(graph), given)[graph.outputs[0].name]
+        x = feeds_before_patch(graph, given)[node.inputs[0]].astype(np.int32)
+        e = graph.constants[node.constants[0]][x.max(axis=-1, keepdims=True) - x].astype(np.float32)
+        reciprocal = np.float32(1) / e.sum(axis=-1, keepdims=True, dtype=np.uint64).astype(np.float32)
+        if not np.array_equal(run.fetch(graph, graph.outputs[0], e * reciprocal), made):
+            return
+    pytest.fail(f"{TRIES} graphs do not show it")

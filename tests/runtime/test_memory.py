@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory is known before it is taken, and no frame takes any."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekern.artifact import Artifact, write
+from edgekern.errors import InputError, MemoryLimitError
+from edgekern.model import Model
+from native import program
+from sample_models import Builder, classifier
+
+
+@pytest.mark.parametrize(("flags", "code"), [((), 0), (("-DPLANT",), 1)], ids=["none", "one planted malloc is seen"])
+def test_no_frame_allocates(tmp_path: Path, flags: tuple[str, ...], code: int) -> None:
+    path = tmp_path / "net.ekm"
+    path.write_bytes(write(classifier()))
+    exe = program(Path(__file__).with_name("count_allocations.c"), *flags)
+    done = subprocess.run([exe, path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, f"{code} allocations in 10000 frames\n"), done.stderr
+
+
+def test_the_limit_is_exact() -> None:
+    data = write(classifier())
+    total = Model.from_bytes(data).memory_plan().total
+    Model.from_bytes(data, memory_limit=total)
+    with pytest.raises(MemoryLimitError, match=f"needs {total} bytes, the limit is {total - 1}"):
+        Model.from_bytes(data, memory_limit=total - 1)
+
+
+def test_a_plan_beyond_the_machine_is_refused_before_it_is_taken() -> None:
+    b = Builder((1, 4096, 4096, 3))
+    b.conv("t0", 15, 1)
+    data = write(Artifact(b.graph({"y": "t1"})))
+    with pytest.raises(MemoryLimitError):
+        Model.from_bytes(data, memory_limit="64 MiB", selftest=False)
+
+
+@pytest.mark.parametrize("text", ["8 MiB", "8MiB", "8388608", "8 mib"])
+def test_limits_in_words(text: str) -> None:
+    Model.from_bytes(write(classifier()), memory_limit=text)
+
+
+@pytest.mark.parametrize("limit", ["8 MB?", "lots", "", "-1", 0, -5])
+def test_a_limit_that_is_no_limit(limit: int | str) -> None:
+    with pytest.raises(InputError, match="memory limit"):
+        Model.from_bytes(write(classifier()), memory_limit=limit)
+
+
+def test_tensors_share_memory_by_lifetime() -> None:
+    """A chain needs the memory of its two largest neighbours, not of all its tensors."""
+    b = Builder((1, 32, 32, 3))
+    x = b.conv("t0", 32, 1)
+    for _ in range(10):
+        x = b.conv(x, 32, 1)
+    arena = Model.from_bytes(write(Artifact(b.graph({"y": x}))), selftest=False).memory_plan().arena
+    assert arena <= 2 * 32 * 32 * 32 + 1024
+
+
+def test_the_result_does_not_depend_on_what_was_there_before() -> None:
+    """Bytes of other frames left in the arena never reach a result."""
+    model, fresh = (Model.from_bytes(write(classifier())) for _ in range(2))
+    draw = np.random.default_rng(1)
+    x = draw.integers(0, 256, (1, 24, 24, 3)).astype(np.uint8)
+    for value in (0, 255):
+        model.run(np.full((1, 24, 24, 3), value, np.uint8))
+        np.testing.assert_array_equal(model.run(x), fresh.run(x))

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a vehicle pays: bytes on disk, memory, imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata, resources
+
+import pytest
+
+LOOP = """
+import numpy as np, resource, sys
+frame = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
+if sys.argv[1] == "edgekern":
+    import edgekern
+    classifier = edgekern.SignClassifier()
+    for _ in range(200):
+        classifier.classify_regions(frame, [(100, 100, 60, 60), (800, 400, 300, 300)])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_kib(what: str) -> int:
+    command = [sys.executable, "-c", LOOP, what]
+    return int(subprocess.check_output(command, text=True).split()[-1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
+def test_classify_loop_needs_at_most_16_mb_more_than_numpy() -> None:
+    more = min(peak_kib("edgekern") for _ in range(3)) - min(peak_kib("numpy") for _ in range(3))
+    assert more <= 16_000, f"{more} KiB above NumPy"
+
+
+def test_bundled_model_is_at_most_250_kb() -> None:
+    size = len(resources.files("edgekern.signs").joinpath("signs.ekm").read_bytes())
+    assert 20_000 < size <= 250_000
+
+
+def test_base_install_needs_numpy_alone() -> None:
+    needs = [r for r in metadata.requires("edgekern") or [] if "extra ==" not in r]
+    assert len(needs) == 1
+    assert needs[0].startswith("numpy")
