@@ -88,7 +88,7 @@ def dwconv(name: str, k: int, stride: int, c: int, m: int) -> Case:
     size, lanes = _core.dwconv_packed_size(name, k, k, c)
     packed = Memory(size, rng), Memory(4 * lanes, rng), Memory(4 * lanes, rng)
     _core.dwconv_pack(
-        name, k, k, c, w.ctypes.data, bias.ctypes.data, scale.ctypes.data, 128, *(p.at for p in packed)
+        name, k, k, stride, c, w.ctypes.data, bias.ctypes.data, scale.ctypes.data, 128, *(p.at for p in packed)
     )
     at = [row.at for row in rows]
 
@@ -154,8 +154,9 @@ def kernel_cases() -> dict[str, Case]:
                 if _core.dwconv_fits(name, k, k, stride, 1, c, m):
                     yield f"{name}/{k}x{k}s{stride}_{m}x{c}", dwconv(name, k, stride, c, m)
         for name in rows_of("firstconv"):
-            for shape in FIRSTCONV:
-                yield f"{name}/{'x'.join(map(str, shape))}", firstconv(name, *shape)
+            for kh, row_taps, step, m, n in FIRSTCONV:
+                if _core.firstconv_fits(name, kh, row_taps, 1, n, m):
+                    yield f"{name}/{kh}x{row_taps}x{step}x{m}x{n}", firstconv(name, kh, row_taps, step, m, n)
         for name in rows_of("resize"):
             for side in RESIZE:
                 yield f"{name}/{side}", resize(name, side)

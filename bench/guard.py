@@ -55,9 +55,7 @@ def judge(name: str, base: list[float], head: list[float], tolerance: float) -> 
     middle = statistics.median(ratios)
     spread = 1.4826 * statistics.median(abs(r - middle) for r in ratios)
     noise = 3 * 1.2533 * spread / len(ratios) ** 0.5
-    return Verdict(
-        name, statistics.median(base), statistics.median(head), middle, noise, 1 + tolerance + noise
-    )
+    return Verdict(name, statistics.median(base), statistics.median(head), middle, noise, 1 + tolerance + noise)
 
 
 class Worker:

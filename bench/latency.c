@@ -68,8 +68,9 @@ int main(int argc, char** argv) {
   ek_buffer result = {malloc(classes * sizeof(float) * (size_t)boxes), classes * sizeof(float) * (size_t)boxes};
   for (call = -frames; call < calls; ++call) { /* one turn of all frames first, uncounted */
     const int32_t f = (call + frames) % frames;
-    ek_frame frame = {sizeof frame, pixels + (size_t)f * (size_t)width * (size_t)height * 3, width, height,
-                      (ptrdiff_t)width * 3, EK_RGB};
+    ek_frame frame = {
+        sizeof frame, pixels + (size_t)f * (size_t)width * (size_t)height * 3, width, height, (ptrdiff_t)width * 3,
+        EK_RGB};
     const double start = now_ns();
     if (ek_session_run_regions(session, &frame, box + (size_t)f * (size_t)boxes, boxes, &result, 1, 0) != EK_OK)
       return fail("run");

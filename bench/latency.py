@@ -40,7 +40,7 @@ def scene(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     sides = np.interp(rng.random((FRAMES, BOXES)), *QUANTILES).round().astype(np.int32)
     for f in range(FRAMES):
         for b, side in enumerate([*sides[f], 300]):
-            height = min(max(int(round(side * rng.uniform(0.9, 1.1))), 8), HEIGHT)
+            height = min(max(round(side * rng.uniform(0.9, 1.1)), 8), HEIGHT)
             x, y = rng.integers(0, WIDTH - side), rng.integers(0, HEIGHT - height)
             boxes[f, b] = x, y, side, height
     return frames, boxes

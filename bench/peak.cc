@@ -12,9 +12,7 @@ namespace {
 constexpr int kSums = 12;  // independent sums hide the latency of one
 volatile int32_t g_sink;
 
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 __attribute__((target("avx2"))) int32_t run_avx2(int64_t rounds) {
   __m256i sum[kSums], a = _mm256_set1_epi16(3), b = _mm256_set1_epi16(5);

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from cases import frame_cases
 
 CASES = frame_cases()

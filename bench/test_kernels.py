@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cases import FIRSTCONV, QGEMM, Case, firstconv, kernel_cases, qgemm, rows_of
+from cases import DWCONV, FIRSTCONV, QGEMM, Case, dwconv, firstconv, kernel_cases, qgemm, rows_of
 from edgekern import _core
 
 CASES = kernel_cases()
@@ -61,6 +61,17 @@ def test_the_firstconv_pick_is_close_to_the_fastest(level: str, shape: tuple[int
     pick = _core.firstconv_select(*asked, level)
     rows = [name for name in rows_of("firstconv") if within(name, level) and _core.firstconv_fits(name, *asked)]
     assert_close(pick, {name: firstconv(name, *shape) for name in rows})
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("shape", DWCONV, ids=str)
+def test_the_dwconv_pick_is_close_to_the_fastest(level: str, shape: tuple[int, int, int, int]) -> None:
+    k, stride, c, m = shape
+    pick = _core.dwconv_select(k, k, stride, 1, c, m, level)
+    rows = [
+        name for name in rows_of("dwconv") if within(name, level) and _core.dwconv_fits(name, k, k, stride, 1, c, m)
+    ]
+    assert_close(pick, {name: dwconv(name, *shape) for name in rows})
 
 
 def within(name: str, level: str) -> bool:

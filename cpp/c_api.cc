@@ -29,8 +29,8 @@ ek_status give(const Info& full, Info* info) {
   if (info == nullptr) return null_argument("info");
   const size_t size = info->struct_size;
   if (size < sizeof info->struct_size || size > sizeof full) {
-    return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "struct_size", "struct_size is %zu; set it to sizeof of the struct, %zu here", size,
-                    sizeof full);
+    return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "struct_size",
+                    "struct_size is %zu; set it to sizeof of the struct, %zu here", size, sizeof full);
   }
   std::memcpy(info, &full, size);
   info->struct_size = size;
@@ -42,7 +42,8 @@ ek_status tensor_info(const ek_model* model, int32_t index, bool input, ek_tenso
   const ek::ModelView& m = cast(model)->view();
   const auto& ports = input ? m.inputs : m.outputs;
   if (index < 0 || static_cast<uint32_t>(index) >= ports.size) {
-    return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "index", "%s %d of %u", input ? "input" : "output", index, ports.size);
+    return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "index", "%s %d of %u", input ? "input" : "output", index,
+                    ports.size);
   }
   const ek::PortRecord& port = ports[static_cast<size_t>(index)];
   const ek::TensorRecord& tensor = m.tensors[port.tensor];
@@ -61,19 +62,21 @@ ek_status read_options(const ek_session_options* given, ek_session_options* opti
   *options = {};
   if (given != nullptr) {
     if (given->struct_size < sizeof given->struct_size || given->struct_size > sizeof *options) {
-      return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "struct_size", "struct_size is %zu; set it to sizeof(ek_session_options)",
-                      given->struct_size);
+      return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "struct_size",
+                      "struct_size is %zu; set it to sizeof(ek_session_options)", given->struct_size);
     }
     std::memcpy(options, given, given->struct_size);
   }
   if (options->threads == 0) options->threads = 1;
   if (options->max_batch == 0) options->max_batch = 1;
   if (options->threads < 0 || options->max_batch < 0) {
-    return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, options->threads < 0 ? "threads" : "max_batch", "it is at least 1");
+    return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, options->threads < 0 ? "threads" : "max_batch",
+                    "it is at least 1");
   }
   if (options->threads > 1) {
     return ek::fail(&last_error, EK_UNSUPPORTED, 0, "threads",
-                    "%d threads: this version runs a session on 1; run one session per thread instead", options->threads);
+                    "%d threads: this version runs a session on 1; run one session per thread instead",
+                    options->threads);
   }
   return EK_OK;
 }
@@ -119,7 +122,8 @@ ek_status ek_model_load_file(const char* path, ek_model** model) {
   const bool sized = file != nullptr && std::fseek(file, 0, SEEK_END) == 0;
   const long size = sized ? std::ftell(file) : -1;
   if (size < 0 || std::fseek(file, 0, SEEK_SET) != 0) {
-    const ek_status status = ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "path", "%s: %s", path, std::strerror(errno));
+    const ek_status status =
+        ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "path", "%s: %s", path, std::strerror(errno));
     if (file != nullptr) std::fclose(file);
     return status;
   }
@@ -230,8 +234,7 @@ ek_status ek_session_op(const ek_session* session, int32_t index, ek_op_info* in
 ek_status ek_session_tensor(const ek_session* session, const char* name, void* data, size_t bytes) {
   if (session == nullptr) return null_argument("session");
   if (name == nullptr) return null_argument("name");
-  // Claims the session like a run; the signature's const says that no result changes.
-  return cast(const_cast<ek_session*>(session))->tensor(name, data, bytes, &last_error);
+  return cast(session)->tensor(name, data, bytes, &last_error);
 }
 
 ek_status ek_session_run(ek_session* session, const ek_buffer* inputs, int32_t input_count, ek_buffer* outputs,
@@ -256,7 +259,8 @@ ek_status ek_session_run_regions(ek_session* session, const ek_frame* frame, con
   if (frame == nullptr) return null_argument("frame");
   if (outputs == nullptr) return null_argument("outputs");
   if (frame->struct_size != sizeof *frame) {
-    return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "struct_size", "struct_size is %zu; set it to sizeof(ek_frame)", frame->struct_size);
+    return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "struct_size",
+                    "struct_size is %zu; set it to sizeof(ek_frame)", frame->struct_size);
   }
   return cast(session)->run_regions(*frame, boxes, box_count, outputs, output_count, raw != 0, &last_error);
 }

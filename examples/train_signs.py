@@ -4,7 +4,9 @@
     python examples/train_signs.py train     --data DIR --out DIR   learn, validate, write sign.onnx and metrics.json
     python examples/train_signs.py compile   --out DIR              int8, temperature and threshold: sign.ekm
     python examples/train_signs.py eval-test --data DIR --out DIR   open the test set, beside the validation figure
-    python examples/train_signs.py evaluate  --out DIR --card docs  every figure: evaluation.json and the model card
+    python examples/train_signs.py evaluate  --out DIR --card docs  every figure: the model card and its JSON
+
+The bundled model took two cycles: `train --out ONE`, then `train --out TWO --start ONE`.
 
 `--data` holds either train.tar + train.csv (+ test_a.tar, test_a.csv) or the official GTSRB archives unpacked
 (GTSRB/Final_Training/Images, GTSRB/Final_Test/Images). Only `eval-test` opens the test set, and nothing is chosen by
@@ -22,11 +24,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from signs import card, data, measure, product
-from signs.fit import Recipe, logits_of, train
+from signs.fit import SECOND_CYCLE, Recipe, logits_of, train
 from signs.net import CONFIGS, Classifier, SignNet, count
 
 import edgekern
+from signs import card, data, measure, product
 
 
 def export(net: SignNet, path: Path) -> None:
@@ -50,14 +52,17 @@ def run_train(arguments: argparse.Namespace) -> None:
     crops = data.read(arguments.data, arguments.cache or out / "cache")
     training, validation = data.split(crops)
     overrides = dict(pair.split("=", 1) for pair in arguments.set)
-    defaults = asdict(Recipe())
+    defaults = asdict(SECOND_CYCLE if arguments.start else Recipe())
     unknown = sorted(set(overrides) - set(defaults))
     if unknown:
         raise SystemExit(f"--set knows {', '.join(defaults)}; not {', '.join(unknown)}")
     settings = {key: type(defaults[key])(value) for key, value in overrides.items()}
-    recipe = Recipe(**{**settings, "epochs": arguments.epochs, "seed": arguments.seed})
+    if arguments.epochs:
+        settings["epochs"] = arguments.epochs
+    recipe = Recipe(**{**defaults, **settings, "seed": arguments.seed})
+    start = load_net(arguments.start).state_dict() if arguments.start else None
     began = time.perf_counter()
-    net = train(arguments.config, recipe, crops, training, validation, out)
+    net = train(arguments.config, recipe, crops, training, validation, out, start)
     minutes = (time.perf_counter() - began) / 60
     export(net, out / "sign.onnx")
     torch.save({"config": arguments.config, "state": net.state_dict()}, out / "weights.pt")
@@ -104,7 +109,7 @@ def run_compile(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     with np.load(out / "calib.npz") as sets:
         model, temperature, threshold = product.calibrated(
-            out / "sign.onnx", sets["images"], sets["val_images"], sets["val_labels"]
+            out / "sign.onnx", sets["images"], sets["val_images"], sets["val_labels"], sets["val_tracks"]
         )
     model.save(str(out / "sign.ekm"))
     (out / "compile.json").write_text(json.dumps({"temperature": temperature, "threshold": threshold}, indent=1) + "\n")
@@ -139,6 +144,19 @@ def run_eval_test(arguments: argparse.Namespace) -> None:
         )
 
 
+def other_run(out: Path) -> dict[str, Any]:
+    """Return the validation and, where opened, the test figures of another training."""
+    kept = json.loads((out / "metrics.json").read_text())
+    entry = {key: kept[key] for key in ("config", "recipe", "note") if key in kept}
+    entry["validation"] = {"float": kept["validation"]["accuracy"]}
+    if (out / "test.json").exists():
+        test = json.loads((out / "test.json").read_text())
+        with np.load(out / "calib.npz") as sets:
+            entry["validation"]["int8"] = figures_of(out, sets["val_images"], sets["val_labels"])["int8"]["accuracy"]
+        entry["test"] = {kind: test[kind]["accuracy"] for kind in ("float", "int8")}
+    return entry
+
+
 def run_evaluate(arguments: argparse.Namespace) -> None:
     """Measure on the validation tracks, add test.json if `eval-test` wrote one, and write the card."""
     out: Path = arguments.out
@@ -157,7 +175,8 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
         **json.loads((out / "compile.json").read_text()),
         "validation": validation,
         "test_note": "the official test pictures with their regions of interest.",
-        "other_seeds": [],
+        "remark": arguments.remark,
+        "others": [],
         "negatives": [],
     }
     if (out / "test.json").exists():
@@ -166,17 +185,12 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
             f"{facts['test']['pictures']:,} pictures of the official test set with their regions of interest."
         )
     for other in arguments.other or []:
-        kept = json.loads((other / "metrics.json").read_text())
-        entry = {"seed": kept["recipe"]["seed"], "validation": kept["validation"]["accuracy"], "what": "float"}
-        if (other / "test.json").exists():
-            with np.load(other / "calib.npz") as sets:
-                entry["validation"] = figures_of(other, sets["val_images"], sets["val_labels"])["int8"]["accuracy"]
-            entry |= {"test": json.loads((other / "test.json").read_text())["int8"]["accuracy"], "what": "int8"}
-        facts["other_seeds"].append(entry)
+        facts["others"].append(other_run(other))
     if arguments.negatives:
         model = edgekern.load(str(out / "sign.ekm"))
         facts["negatives"].append(product.non_signs(model, arguments.negatives, facts["threshold"]))
-    (out / "evaluation.json").write_text(json.dumps(facts, indent=1) + "\n")
+    arguments.card.mkdir(parents=True, exist_ok=True)
+    (arguments.card / "model-card.json").write_text(json.dumps(facts) + "\n")
     card.write(facts, arguments.card)
     print(f"int8 validation {validation['int8']['accuracy']:.4%}, {facts['negatives']}; card in {arguments.card}")
 
@@ -188,8 +202,9 @@ def main() -> None:
     learn = commands.add_parser("train", help="learn from the training archive and export ONNX")
     learn.add_argument("--seed", type=int, default=1)
     learn.add_argument("--config", choices=sorted(CONFIGS), default="late")
-    learn.add_argument("--epochs", type=int, default=Recipe.epochs)
+    learn.add_argument("--epochs", type=int, help="instead of the recipe's own")
     learn.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change one setting of the recipe")
+    learn.add_argument("--start", type=Path, metavar="OUT", help="second cycle, from the weights of an earlier run")
     learn.add_argument("--note", default="", help="a word on this run for the list of trials")
     learn.set_defaults(run=run_train)
     build = commands.add_parser("compile", help="int8, temperature and threshold from held-out tracks")
@@ -200,7 +215,8 @@ def main() -> None:
     full = commands.add_parser("evaluate", help="all figures and the model card")
     full.add_argument("--card", type=Path, required=True, help="directory for model-card.md and its pictures")
     full.add_argument("--negatives", type=Path, help="directory of pictures without signs")
-    full.add_argument("--other", type=Path, action="append", help="OUT directory of another seed; repeatable")
+    full.add_argument("--other", type=Path, action="append", help="OUT directory of another training; repeatable")
+    full.add_argument("--remark", default="", help="a sentence for the card, under the accuracy table")
     full.set_defaults(run=run_evaluate)
     for sub in (learn, build, test, full):
         sub.add_argument("--out", type=Path, required=True, help="directory for results")

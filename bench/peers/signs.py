@@ -83,10 +83,7 @@ def openvino(path: Path) -> Call:
 
 
 def ours(model: Path | None, isa: str | None) -> Call:
-    if model is None:
-        engine = edgekern.SignClassifier(isa=isa).model
-    else:
-        engine = edgekern.load(model, isa=isa)
+    engine = edgekern.SignClassifier(isa=isa).model if model is None else edgekern.load(model, isa=isa)
     out = np.empty((1, len(engine.labels)), np.float32)
     return lambda x: engine.run(x, out=out)
 
@@ -122,7 +119,7 @@ def main() -> None:
         }
         inputs = {True: planar(crops[:1]), False: np.ascontiguousarray(crops[:1])}
         times: dict[str, list[float]] = {name: [] for name in calls}
-        for name, (call, is_planar) in calls.items():
+        for call, is_planar in calls.values():
             block_ns(call, inputs[is_planar], 200)
         for _ in range(options.rounds):
             for name, (call, is_planar) in calls.items():

@@ -11,7 +11,7 @@ namespace ek {
 namespace {
 
 constexpr uint32_t kMaxSections = 16;
-constexpr uint32_t kMaxRecords = 16384;    // tensors, constants, ops, ports: keeps every later loop short
+constexpr uint32_t kMaxRecords = 16384;    // tensors, constants, ops, ports, labels: keeps every later loop short
 constexpr uint32_t kMaxWords = 1u << 20;   // operands, parameters, bytes of names
 
 uint64_t align_up(uint64_t value) { return (value + kPayloadAlign - 1) / kPayloadAlign * kPayloadAlign; }
@@ -44,7 +44,8 @@ ek_status read_header(ModelView* m, Error* e) {
   }
   if (h.format_version == 0 || h.arithmetic_version == 0) {
     const bool format = h.format_version == 0;
-    return fail(e, EK_CORRUPT_MODEL, format ? offsetof(FileHeader, format_version) : offsetof(FileHeader, arithmetic_version),
+    return fail(e, EK_CORRUPT_MODEL,
+                format ? offsetof(FileHeader, format_version) : offsetof(FileHeader, arithmetic_version),
                 format ? "format_version" : "arithmetic_version", "versions start at 1");
   }
   if (h.file_size != m->size) {
@@ -72,7 +73,8 @@ ek_status check_digest(const ModelView& m, Error* e) {
   sha.update(m.data + kFrom + sizeof zero, m.size - kFrom - sizeof zero);
   sha.finish(digest);
   if (std::memcmp(digest, m.header->sha256, sizeof digest) != 0) {
-    return fail(e, EK_CORRUPT_MODEL, kFrom, "sha256", "the digest of the file is not the one in its header: "
+    return fail(e, EK_CORRUPT_MODEL, kFrom, "sha256",
+                "the digest of the file is not the one in its header: "
                 "it was damaged or edited; fetch it again");
   }
   return EK_OK;
@@ -81,8 +83,8 @@ ek_status check_digest(const ModelView& m, Error* e) {
 // The tables of the graph section, one after the other without gaps.
 ek_status read_graph(ModelView* m, const SectionEntry& section, Error* e) {
   if (section.size < sizeof(GraphHeader)) {
-    return fail(e, EK_CORRUPT_MODEL, m->at(&section.size), "section.size", "the graph section has %" PRIu64
-                " bytes; its header alone has 32", section.size);
+    return fail(e, EK_CORRUPT_MODEL, m->at(&section.size), "section.size",
+                "the graph section has %" PRIu64 " bytes; its header alone has 32", section.size);
   }
   const auto& g = *reinterpret_cast<const GraphHeader*>(m->data + section.offset);
   m->graph = &g;
@@ -90,10 +92,11 @@ ek_status read_graph(ModelView* m, const SectionEntry& section, Error* e) {
     const uint32_t* count;
     const char* name;
     uint32_t limit;
-  } counts[] = {{&g.tensor_count, "graph.tensor_count", kMaxRecords}, {&g.constant_count, "graph.constant_count", kMaxRecords},
-                {&g.op_count, "graph.op_count", kMaxRecords},         {&g.port_count, "graph.port_count", kMaxRecords},
-                {&g.input_count, "graph.input_count", kMaxRecords},   {&g.operand_count, "graph.operand_count", kMaxWords},
-                {&g.param_count, "graph.param_count", kMaxWords},     {&g.string_bytes, "graph.string_bytes", kMaxWords}};
+  } counts[] = {
+      {&g.tensor_count, "graph.tensor_count", kMaxRecords}, {&g.constant_count, "graph.constant_count", kMaxRecords},
+      {&g.op_count, "graph.op_count", kMaxRecords},         {&g.port_count, "graph.port_count", kMaxRecords},
+      {&g.input_count, "graph.input_count", kMaxRecords},   {&g.operand_count, "graph.operand_count", kMaxWords},
+      {&g.param_count, "graph.param_count", kMaxWords},     {&g.string_bytes, "graph.string_bytes", kMaxWords}};
   for (const auto& c : counts) {
     if (*c.count > c.limit) {
       return fail(e, EK_CORRUPT_MODEL, m->at(c.count), c.name, "%u; at most %u", *c.count, c.limit);
@@ -147,10 +150,13 @@ ek_status read_preprocess(ModelView* m, const SectionEntry& section, Error* e) {
 ek_status read_labels(ModelView* m, const SectionEntry& section, Error* e) {
   const uint8_t* data = m->data + section.offset;
   if (section.size < 4 || section.size > kMaxWords) {
-    return fail(e, EK_CORRUPT_MODEL, m->at(&section.size), "section.size", "the labels section has %" PRIu64
-                " bytes; 4 to %u", section.size, kMaxWords);
+    return fail(e, EK_CORRUPT_MODEL, m->at(&section.size), "section.size",
+                "the labels section has %" PRIu64 " bytes; 4 to %u", section.size, kMaxWords);
   }
   std::memcpy(&m->label_count, data, 4);
+  if (m->label_count > kMaxRecords) {
+    return fail(e, EK_CORRUPT_MODEL, section.offset, "label", "%u labels; at most %u", m->label_count, kMaxRecords);
+  }
   m->labels = {reinterpret_cast<const char*>(data + 4), static_cast<uint32_t>(section.size - 4)};
   const char* text = m->labels.begin();
   for (uint32_t i = 0; i < m->label_count; ++i) {
@@ -293,7 +299,11 @@ bool is_utf8(const char* text, size_t size) {
   const auto* s = reinterpret_cast<const uint8_t*>(text);
   for (size_t i = 0; i < size;) {
     const uint8_t lead = s[i];
-    const size_t more = lead < 0x80 ? 0 : (lead & 0xe0) == 0xc0 ? 1 : (lead & 0xf0) == 0xe0 ? 2 : (lead & 0xf8) == 0xf0 ? 3 : 4;
+    const size_t more = lead < 0x80             ? 0
+                        : (lead & 0xe0) == 0xc0 ? 1
+                        : (lead & 0xf0) == 0xe0 ? 2
+                        : (lead & 0xf8) == 0xf0 ? 3
+                                                : 4;
     if (lead == 0 || more == 4 || more >= size - i) return false;
     uint32_t code = more == 0 ? lead : lead & (0x3fu >> more);
     for (size_t k = 1; k <= more; ++k) {

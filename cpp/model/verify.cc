@@ -115,7 +115,8 @@ ek_status verify_constant(const ModelView& m, uint32_t index, uint64_t* end, Err
                 "constant %u starts at %" PRIu64 "; the next multiple of 64 is %" PRIu64, index, c.offset, want);
   }
   if (want > m.payload_size || c.size > m.payload_size - want) {
-    return fail(e, EK_CORRUPT_MODEL, m.at(&c.size), "constant.size", "constant %u passes the end of its section", index);
+    return fail(e, EK_CORRUPT_MODEL, m.at(&c.size), "constant.size", "constant %u passes the end of its section",
+                index);
   }
   for (uint64_t i = *end; i < want; ++i) {
     if (m.payload[i] != 0) {
@@ -130,8 +131,10 @@ ek_status verify_port(const ModelView& m, const PortRecord& p, uint32_t index, b
   const ek_status status = verify_name(m, &p.name, "port.name", e);
   if (status != EK_OK) return status;
   if (p.tensor >= m.tensors.size || (input && p.tensor != index)) {
-    return fail(e, EK_CORRUPT_MODEL, m.at(&p.tensor), "port.tensor", input ? "input port %u names tensor %u; input i is tensor i"
-                : "output port %u names tensor %u, which does not exist", index, p.tensor);
+    return fail(e, EK_CORRUPT_MODEL, m.at(&p.tensor), "port.tensor",
+                input ? "input port %u names tensor %u; input i is tensor i"
+                      : "output port %u names tensor %u, which does not exist",
+                index, p.tensor);
   }
   const TensorRecord& t = m.tensors[p.tensor];
   const bool bytes = p.dtype == EK_INT8 || p.dtype == EK_UINT8;
@@ -148,10 +151,12 @@ ek_status verify_port(const ModelView& m, const PortRecord& p, uint32_t index, b
   }
   uint32_t seen = 0;
   for (uint32_t i = 0; i < sizeof p.perm; ++i) {
-    const bool good = i == 0 ? p.perm[0] == 0 : i < p.rank ? p.perm[i] < p.rank && (seen >> p.perm[i] & 1) == 0 : p.perm[i] == 0;
+    const bool good = i == 0       ? p.perm[0] == 0
+                      : i < p.rank ? p.perm[i] < p.rank && (seen >> p.perm[i] & 1) == 0
+                                   : p.perm[i] == 0;
     if (!good) {
-      return fail(e, EK_CORRUPT_MODEL, m.at(p.perm + i), "port.perm", "entry %u is %u: no permutation with the batch first",
-                  i, p.perm[i]);
+      return fail(e, EK_CORRUPT_MODEL, m.at(p.perm + i), "port.perm",
+                  "entry %u is %u: no permutation with the batch first", i, p.perm[i]);
     }
     seen |= 1u << p.perm[i];
   }
@@ -178,9 +183,11 @@ ek_status verify_op_record(const ModelView& m, uint32_t index, Cursor* at, Error
   }
   const bool inputs = row->inputs < 0 ? r.input_count >= 1 : r.input_count == row->inputs;
   if (!inputs || r.output_count != row->outputs || r.constant_count != row->constants) {
-    const uint16_t* field = !inputs ? &r.input_count : r.output_count != row->outputs ? &r.output_count : &r.constant_count;
-    return fail(e, EK_CORRUPT_MODEL, m.at(field), "op.counts", "op %u (%s) has %u inputs, %u outputs, %u constants", index,
-                row->name, r.input_count, r.output_count, r.constant_count);
+    const uint16_t* field = !inputs                          ? &r.input_count
+                            : r.output_count != row->outputs ? &r.output_count
+                                                             : &r.constant_count;
+    return fail(e, EK_CORRUPT_MODEL, m.at(field), "op.counts", "op %u (%s) has %u inputs, %u outputs, %u constants",
+                index, row->name, r.input_count, r.output_count, r.constant_count);
   }
   const uint32_t count = uint32_t{r.input_count} + r.output_count + r.constant_count;
   if (r.operand_begin != at->operand || count > m.operands.size - at->operand) {
@@ -189,8 +196,8 @@ ek_status verify_op_record(const ModelView& m, uint32_t index, Cursor* at, Error
                 m.operands.size);
   }
   if (r.param_count != static_cast<uint32_t>(row->params)) {
-    return fail(e, EK_CORRUPT_MODEL, m.at(&r.param_count), "op.param_count", "op %u (%s) has %u parameters, not %d", index,
-                row->name, r.param_count, row->params);
+    return fail(e, EK_CORRUPT_MODEL, m.at(&r.param_count), "op.param_count", "op %u (%s) has %u parameters, not %d",
+                index, row->name, r.param_count, row->params);
   }
   if (r.param_begin != at->param || r.param_count > m.params.size - at->param) {
     return fail(e, EK_CORRUPT_MODEL, m.at(&r.param_begin), "op.param_begin",
@@ -261,7 +268,8 @@ ek_status verify_preprocess(const ModelView& m, Error* e) {
     return fail(e, EK_CORRUPT_MODEL, m.at(&p.width), "preprocess.width", "an image side above 16384");
   }
   if (p.order > 2 || (p.order == 2) != (p.channels == 1)) {
-    return fail(e, EK_CORRUPT_MODEL, m.at(&p.order), "preprocess.order", "order %u with %u channels", p.order, p.channels);
+    return fail(e, EK_CORRUPT_MODEL, m.at(&p.order), "preprocess.order", "order %u with %u channels", p.order,
+                p.channels);
   }
   if (p.margin > 1024) {
     return fail(e, EK_CORRUPT_MODEL, m.at(&p.margin), "preprocess.margin", "margin %u/256; at most 1024", p.margin);

@@ -28,12 +28,16 @@ struct Check {
     return fail(e, EK_CORRUPT_MODEL, m.at(where), field, "op %u (%s \"%s\"): %s, not %" PRId64, index, op.row->name,
                 m.name(op.record->name), why, value);
   }
+  ek_status bad_real(const float* value, const char* field, const char* why) const {
+    return fail(e, EK_CORRUPT_MODEL, m.at(value), field, "op %u (%s \"%s\"): %s, not %g", index, op.row->name,
+                m.name(op.record->name), why, static_cast<double>(*value));
+  }
 };
 
-#define EK_TRY(call)                       \
-  do {                                     \
-    const ek_status status_ = (call);      \
-    if (status_ != EK_OK) return status_;  \
+#define EK_TRY(call)                      \
+  do {                                    \
+    const ek_status status_ = (call);     \
+    if (status_ != EK_OK) return status_; \
   } while (false)
 
 ek_status in_range(const Check& c, const int32_t& value, const char* field, int64_t least, int64_t most) {
@@ -68,7 +72,7 @@ ek_status same_shape(const Check& c, const TensorRecord& a, const TensorRecord& 
 
 ek_status same_quant(const Check& c) {
   const TensorRecord &a = c.in(), &b = c.out();
-  if (a.scale != b.scale) return c.bad(&b.scale, "tensor.scale", "it keeps the scale of its input", 0);
+  if (a.scale != b.scale) return c.bad_real(&b.scale, "tensor.scale", "it keeps the scale of its input");
   if (a.zero_point == b.zero_point) return EK_OK;
   return c.bad(&b.zero_point, "tensor.zero_point", "it keeps the zero point of its input", b.zero_point);
 }
@@ -134,16 +138,16 @@ ek_status accumulator_rule(const Check& c, int32_t count, int64_t taps, int64_t 
   for (int32_t n = 0; n < count; ++n) {
     if (!(scale[n] == 0.0f || (std::isnormal(scale[n]) && scale[n] > 0.0f && scale[n] < kMaxMultiplier)) ||
         std::signbit(scale[n])) {
-      return c.bad(scale + n, "constant.multiplier", "a multiplier is 0, or normal and below 2^31; see channel", n);
+      return c.bad_real(scale + n, "constant.multiplier", "a multiplier is 0, or normal and below 2^31");
     }
     int64_t sum = 0;
     for (int64_t k = 0; k < taps; ++k) {
-      const int64_t weight = w[n * channel_step + k * step];
+      const int32_t weight = w[n * channel_step + k * step];
       sum += weight < 0 ? -weight : weight;
     }
     const int64_t most = sum * reach + (bias[n] < 0 ? -int64_t{bias[n]} : int64_t{bias[n]});
     if (most > kAccumulator) {
-      return c.bad(bias + n, "constant.bias", "the accumulator of a channel could reach 2^31; its bound is below it", most);
+      return c.bad(bias + n, "constant.bias", "the accumulator of every channel stays below 2^31 for any input", most);
     }
   }
   return EK_OK;
@@ -205,7 +209,7 @@ ek_status check_Mean(const Check& c) {
     return c.bad(c.in().dims, "tensor.dims", "at most 2^23 pixels are summed", int64_t{x.h} * x.w);
   }
   if (!(p.m == 0.0f || std::isnormal(p.m)) || std::signbit(p.m) || p.m >= kMaxMultiplier) {
-    return c.bad(&p.m, "op.m", "a multiplier is 0, or normal and below 2^31", 0);
+    return c.bad_real(&p.m, "op.m", "a multiplier is 0, or normal and below 2^31");
   }
   return clamp_rule(c, p.lo, p.hi);
 }

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "runtime/groups/groups.h"
+
 namespace ek {
 namespace {
 
@@ -71,8 +73,8 @@ ek_status size_tensors(Plan* plan, Error* error) {
     const int64_t rows = int64_t{s.top} + s.h + s.bottom;
     if (row > kMaxTensorBytes || row * rows > kMaxTensorBytes) {
       const TensorRecord& record = plan->model->tensors[i];
-      return fail(error, EK_UNSUPPORTED, plan->model->at(&record), "tensor", "tensor \"%s\" needs 2 GiB or more with its padding",
-                  plan->model->name(record.name));
+      return fail(error, EK_UNSUPPORTED, plan->model->at(&record), "tensor",
+                  "tensor \"%s\" needs 2 GiB or more with its padding", plan->model->name(record.name));
     }
     s.row = static_cast<ptrdiff_t>(row);
     t.item.bytes = s.bytes();
@@ -85,11 +87,17 @@ void find_lifetimes(const Plan& plan) {
   const auto end = static_cast<int32_t>(m.ops.size);
   for (uint32_t i = 0; i < m.ops.size; ++i) {
     const OpView op = m.op(i);
-    const auto step = static_cast<int32_t>(i);
+    const auto step = static_cast<int32_t>(plan.runs_at[i]);
     for (const uint32_t t : op.outputs) plan.tensors[t].item.first = plan.tensors[t].item.last = step;
-    for (const uint32_t t : op.inputs) plan.tensors[t].item.last = step;
+    for (const uint32_t t : op.inputs) {
+      ArenaItem& item = plan.tensors[t].item;
+      if (item.last < step) item.last = step;
+    }
   }
   for (const PortRecord& port : m.outputs) plan.tensors[port.tensor].item.last = end;
+  for (TensorPlan& t : plan.tensors) {
+    if (t.ring_rows != 0) t.item.bytes = 0;  // lives in its group's scratch
+  }
   if (!plan.trace) return;
   for (TensorPlan& t : plan.tensors) t.item.first = 0, t.item.last = end;
 }
@@ -105,6 +113,9 @@ ek_status allocate_records(const ModelView& m, Plan* plan, ArenaItem** items, Er
   Ledger ledger;
   const uint64_t tensors = ledger.take(m.tensors.size * sizeof(TensorPlan));
   const uint64_t steps = ledger.take(m.ops.size * sizeof(Step));
+  const uint64_t members = ledger.take(m.ops.size * sizeof(Step));
+  const uint64_t fused = ledger.take(m.ops.size);
+  const uint64_t runs_at = ledger.take(m.ops.size * sizeof(uint32_t));
   const uint64_t moves = ledger.take((m.operands.size + m.ops.size) * sizeof(MoveArgs));
   const uint64_t scratch = ledger.take(m.tensors.size * sizeof(ArenaItem));
   plan->records = std::calloc(1, ledger.used() + kLine);
@@ -114,35 +125,59 @@ ek_status allocate_records(const ModelView& m, Plan* plan, ArenaItem** items, Er
   plan->record_bytes = ledger.used() + kLine;
   auto* base = static_cast<uint8_t*>(plan->records);
   plan->tensors = {reinterpret_cast<TensorPlan*>(base + tensors), m.tensors.size};
-  plan->steps = {reinterpret_cast<Step*>(base + steps), m.ops.size};
+  plan->steps = {reinterpret_cast<Step*>(base + steps), 0};
+  plan->members = {reinterpret_cast<Step*>(base + members), m.ops.size};
+  plan->runs_at = {reinterpret_cast<uint32_t*>(base + runs_at), m.ops.size};
+  plan->fused = {base + fused, m.ops.size};
+  for (uint32_t i = 0; i < m.ops.size; ++i) plan->runs_at[i] = i;
   plan->moves = {reinterpret_cast<MoveArgs*>(base + moves), m.operands.size + m.ops.size};
   *items = reinterpret_cast<ArenaItem*>(base + scratch);
   for (TensorPlan& t : plan->tensors) t = TensorPlan{};
   return EK_OK;
 }
 
+ek_status plan_step(const Plan& plan, uint32_t index, uint32_t first_move, Step* step, Error* error) {
+  const ModelView& m = *plan.model;
+  const OpView op = m.op(index);
+  step->op = index;
+  step->name = m.name(op.record->name);
+  step->op_name = op.row->name;
+  step->kernel = "";
+  step->move.first = first_move;
+  return group_of(static_cast<Opcode>(op.record->opcode))->plan(plan, op, step, error);
+}
+
+/// The step of a whole group, from its members: every op that runs at `last`.
+void plan_group(const Plan& plan, uint32_t last, Step* step) {
+  const Step* members[3] = {};
+  for (uint32_t i = 0; i <= last; ++i) {
+    if (plan.runs_at[i] != last) continue;
+    const bool depthwise = plan.model->ops[i].opcode == static_cast<uint16_t>(Opcode::kDepthwiseConv2D);
+    members[depthwise ? 1 : members[1] == nullptr ? 0 : 2] = &plan.members[i];
+  }
+  plan_separable(plan, members, step);
+}
+
 ek_status plan_steps(Plan* plan, Error* error) {
   const ModelView& m = *plan->model;
   uint32_t moves = 0;
   for (uint32_t i = 0; i < m.ops.size; ++i) {
-    const OpView op = m.op(i);
-    Step& step = plan->steps[i];
-    step.op = i;
-    step.name = m.name(op.record->name);
-    step.op_name = op.row->name;
-    step.kernel = "";
-    step.move.first = moves;  // a copying step has at most one part per operand and one more
-    moves += op.record->input_count + 1u;
-    const ek_status status = group_of(static_cast<Opcode>(op.record->opcode))->plan(*plan, op, &step, error);
+    const bool fused = plan->fused[i] != 0;
+    Step* step = fused ? &plan->members[i] : &plan->steps[plan->steps.size];
+    const ek_status status = plan_step(*plan, i, moves, step, error);
     if (status != EK_OK) return status;
-    plan->weights_bytes += align_line(step.weights_bytes);
-    if (step.scratch_bytes > plan->scratch_bytes) plan->scratch_bytes = align_line(step.scratch_bytes);
+    moves += m.ops[i].input_count + 1u;  // a copying step has at most one part per operand and one more
+    if (plan->runs_at[i] != i) continue;
+    step = &plan->steps[plan->steps.size++];
+    if (fused) plan_group(*plan, i, step);
+    plan->weights_bytes += align_line(step->weights_bytes);
+    if (step->scratch_bytes > plan->scratch_bytes) plan->scratch_bytes = align_line(step->scratch_bytes);
   }
   return EK_OK;
 }
 
-void bind_halo(const Plan& plan, const OpView& op, Step* step) {
-  const TensorPlan& y = plan.out(op);
+void bind_halo(const Plan& plan, Step* step) {
+  const TensorPlan& y = plan.out(plan.model->op(step->op));
   const Nhwc& s = y.shape;
   step->halo = s.top + s.left + s.bottom + s.right == 0 ? nullptr : plan.move->halo;
   step->out_shape = s;
@@ -165,6 +200,7 @@ ek_status make_plan(const ModelView& model, IsaSet cap, bool trace, Plan* plan, 
   shape_by_consumers(*plan);
   status = size_tensors(plan, error);
   if (status == EK_OK) {
+    if (!trace) find_separable(*plan);
     find_lifetimes(*plan);
     place_tensors(plan, items);
     status = plan_steps(plan, error);
@@ -173,16 +209,23 @@ ek_status make_plan(const ModelView& model, IsaSet cap, bool trace, Plan* plan, 
   return status;
 }
 
+void bind_step(const Plan& plan, Step* step, uint8_t* weights, uint8_t* scratch) {
+  const OpView op = plan.model->op(step->op);
+  group_of(static_cast<Opcode>(op.record->opcode))->bind(plan, op, step, weights, scratch);
+}
+
 void bind_plan(Plan* plan, uint8_t* block) {
-  const ModelView& m = *plan->model;
   uint8_t* weights = block;
   uint8_t* arena = block + plan->weights_bytes + kSlack;
   uint8_t* scratch = block + plan->weights_bytes + plan->arena_bytes;
   for (TensorPlan& t : plan->tensors) t.base = arena + t.item.offset;
   for (Step& step : plan->steps) {
-    const OpView op = m.op(step.op);
-    group_of(static_cast<Opcode>(op.record->opcode))->bind(*plan, op, &step, weights, scratch);
-    bind_halo(*plan, op, &step);
+    if (step.group) {
+      bind_separable(*plan, &step, weights, scratch);
+    } else {
+      bind_step(*plan, &step, weights, scratch);
+    }
+    bind_halo(*plan, &step);
     weights += align_line(step.weights_bytes);
   }
 }

@@ -20,9 +20,26 @@ struct TensorPlan {
   int32_t zero = 0;    ///< biased zero point
   float scale = 0.0f;
   ArenaItem item;
+  int32_t ring_rows = 0;    ///< a tensor inside a fused group: rows alive, halo rows included; 0: all
   uint8_t* base = nullptr;  ///< first byte of the halo
 
   uint8_t* pixel() const { return base + shape.origin(); }  ///< pixel (0, 0)
+  /// Scratch of a tensor inside a fused group.
+  uint64_t ring_bytes() const {
+    return ring_rows == 0
+               ? 0
+               : align_line(static_cast<uint64_t>(shape.row) * static_cast<uint64_t>(ring_rows) + 2 * kSlack);
+  }
+  /// Rows as a kernel with this padding reads them, row 0 at the first tap of output pixel (0, 0).
+  Rows<const uint8_t> taps(int32_t top, int32_t left) const {
+    const uint8_t* first = base + (shape.top - top) * shape.row + ptrdiff_t{shape.left - left} * shape.px;
+    return {first, shape.row, ring_rows, 0};
+  }
+  /// Rows as the producer writes them, row 0 at pixel (0, 0).
+  Rows<uint8_t> rows() const {
+    if (ring_rows == 0) return {pixel(), shape.row, 0, 0};
+    return {base + ptrdiff_t{shape.left} * shape.px, shape.row, ring_rows, shape.top};
+  }
   /// Rows follow each other without a gap, so that the image is one long row.
   bool contiguous() const { return shape.left + shape.right == 0; }
 };
@@ -32,8 +49,11 @@ struct Plan {
   IsaSet cap = kScalar;
   bool trace = false;
   Span<TensorPlan> tensors;
-  Span<Step> steps;
+  Span<Step> steps;         ///< what a frame runs, in this order
+  Span<Step> members;       ///< by op: the steps inside fused groups
+  Span<uint32_t> runs_at;   ///< by op: the last op of its group, itself when it runs alone
   Span<MoveArgs> moves;  ///< parts of the copying steps
+  Span<uint8_t> fused;      ///< by op: it is a member of a group
   const MoveKernel* move = nullptr;
   uint64_t weights_bytes = 0, arena_bytes = 0, scratch_bytes = 0, record_bytes = 0;
   void* records = nullptr;  ///< memory of the spans
@@ -62,6 +82,9 @@ struct Group {
 #define EK_OPCODE(Name, number, inputs, outputs, constants, params) extern const Group kGroup##Name;
 #include "model/opcodes.def"
 #undef EK_OPCODE
+
+/// Binds the step of one op; `weights` and `scratch` are its own.
+void bind_step(const Plan& plan, Step* step, uint8_t* weights, uint8_t* scratch);
 
 /// Requantisation into tensor `to` with the file's clamp.
 Requant requant_of(const TensorPlan& to, int32_t lo, int32_t hi);

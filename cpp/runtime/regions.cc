@@ -21,7 +21,8 @@ int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 /// `box` enlarged by margin / 256 of its sides and clipped; empty when nothing of the box itself is inside.
 Clip clip_box(const ek_box& box, int64_t margin, const ek_frame& frame) {
   const int64_t x1 = int64_t{box.x} + box.width, y1 = int64_t{box.y} + box.height;
-  const bool inside = box.width > 0 && box.height > 0 && box.x < frame.width && box.y < frame.height && x1 > 0 && y1 > 0;
+  const bool inside =
+      box.width > 0 && box.height > 0 && box.x < frame.width && box.y < frame.height && x1 > 0 && y1 > 0;
   if (!inside) return {0, 0, 0, 0};
   const int64_t mx = (box.width * margin + 128) >> 8, my = (box.height * margin + 128) >> 8;
   return {most(box.x - mx, 0), most(box.y - my, 0), least(x1 + mx, frame.width), least(y1 + my, frame.height)};
@@ -56,13 +57,15 @@ void set_order(ek_channels source, uint32_t target, ResizeArgs* crop) {
 ek_status Session::check_frame(const ek_frame& frame, ResizeArgs* crop, Error* e) const {
   const ModelView& m = model();
   if (m.preprocess == nullptr || m.inputs.size != 1) {
-    return fail(e, EK_UNSUPPORTED, 0, "preprocess", m.preprocess == nullptr
-                ? "the file holds no preprocess: it takes tensors, not camera frames; compile it with a Preprocess"
-                : "the model has inputs besides the image; run it with tensors");
+    return fail(e, EK_UNSUPPORTED, 0, "preprocess",
+                m.preprocess == nullptr
+                    ? "the file holds no preprocess: it takes tensors, not camera frames; compile it with a Preprocess"
+                    : "the model has inputs besides the image; run it with tensors");
   }
   const int32_t channels = channel_count(frame.channels);
   if (channels == 0) {
-    return fail(e, EK_INVALID_ARGUMENT, 0, "channels", "channel order %d is none of ek_channels", static_cast<int>(frame.channels));
+    return fail(e, EK_INVALID_ARGUMENT, 0, "channels", "channel order %d is none of ek_channels",
+                static_cast<int>(frame.channels));
   }
   if (frame.data == nullptr || frame.width < 1 || frame.height < 1) {
     return fail(e, EK_INVALID_ARGUMENT, 0, "frame", "a frame of %d x %d pixels", frame.width, frame.height);
@@ -73,7 +76,8 @@ ek_status Session::check_frame(const ek_frame& frame, ResizeArgs* crop, Error* e
   const int64_t row = int64_t{frame.width} * channels;
   const ptrdiff_t stride = frame.row_stride < 0 ? -frame.row_stride : frame.row_stride;
   if (frame.height > 1 && stride < row) {
-    return fail(e, EK_INVALID_ARGUMENT, 0, "row_stride", "rows of %" PRId64 " bytes every %td bytes", row, frame.row_stride);
+    return fail(e, EK_INVALID_ARGUMENT, 0, "row_stride", "rows of %" PRId64 " bytes every %td bytes", row,
+                frame.row_stride);
   }
   *crop = crop_;
   crop->row_stride = frame.row_stride;
@@ -95,8 +99,8 @@ ek_status Session::run_regions(const ek_frame& frame, const ek_box* boxes, int32
   for (int32_t i = 0; i < box_count && status == EK_OK; ++i) {  // all boxes before any work
     if (!clip_box(boxes[i], margin, frame).empty()) continue;
     status = fail(error, EK_INVALID_ARGUMENT, static_cast<uint64_t>(i), "boxes",
-                  "box %d (%d, %d, %d, %d) has no pixel inside the %dx%d frame; boxes are x, y, width, height", i, boxes[i].x,
-                  boxes[i].y, boxes[i].width, boxes[i].height, frame.width, frame.height);
+                  "box %d (%d, %d, %d, %d) has no pixel inside the %dx%d frame; boxes are x, y, width, height", i,
+                  boxes[i].x, boxes[i].y, boxes[i].width, boxes[i].height, frame.width, frame.height);
   }
   if (status != EK_OK) return status;
   const Claim claim(&busy_);

@@ -83,16 +83,18 @@ ek_status Session::bind(const SessionOptions& options, Error* error) {
   const uint64_t plan_at = ledger.take(plan_.block_bytes());
   const uint64_t edges_at = ledger.take((m.inputs.size + 2 * m.outputs.size) * sizeof(Edge));
   const PreprocessRecord* pre = m.preprocess;
-  const uint64_t crop_at = ledger.take(pre == nullptr ? 0 : resize_scratch(static_cast<int32_t>(pre->width), static_cast<int32_t>(pre->channels)));
+  const uint64_t crop_at = ledger.take(
+      pre == nullptr ? 0 : resize_scratch(static_cast<int32_t>(pre->width), static_cast<int32_t>(pre->channels)));
   own_bytes_ = ledger.used();
   const uint64_t total = memory().total;
   if (options.memory_limit != 0 && total > options.memory_limit) {
     return fail(error, EK_MEMORY_LIMIT, 0, "memory_limit",
-                "the plan needs %" PRIu64 " bytes, the limit is %" PRIu64 "; raise it or compile a smaller model", total,
-                options.memory_limit);
+                "the plan needs %" PRIu64 " bytes, the limit is %" PRIu64 "; raise it or compile a smaller model",
+                total, options.memory_limit);
   }
   block_ = ledger.used() > SIZE_MAX - kLine ? nullptr : static_cast<uint8_t*>(std::aligned_alloc(kLine, ledger.used()));
-  if (block_ == nullptr) return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for a plan of %" PRIu64 " bytes", total);
+  if (block_ == nullptr)
+    return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for a plan of %" PRIu64 " bytes", total);
   std::memset(block_, 0, ledger.used());  // padding between channels is read: let it be the same everywhere
   bind_plan(&plan_, block_ + plan_at);
 
@@ -110,7 +112,7 @@ ek_status Session::bind(const SessionOptions& options, Error* error) {
     resize_ = select_resize(plan_.cap)->run;
     crop_.channels = static_cast<int32_t>(pre->channels);
     crop_.out_w = static_cast<int32_t>(pre->width), crop_.out_h = static_cast<int32_t>(pre->height);
-    crop_.table = m.preprocess_tables;
+    crop_.table = resize_tables(m.preprocess_tables, crop_.channels);
     crop_.y = t.pixel();
     crop_.y_px = t.shape.px, crop_.y_row = t.shape.row;
     crop_.scratch = reinterpret_cast<int32_t*>(block_ + crop_at);
@@ -146,7 +148,8 @@ ek_status Session::check_outputs(const ek_buffer* outputs, int32_t count, int32_
 ek_status Session::check_inputs(const ek_buffer* inputs, int32_t count, int32_t frames, Error* e) const {
   const auto& ports = model().inputs;
   if (frames < 1 || frames > max_batch_) {
-    return fail(e, EK_INVALID_ARGUMENT, 0, "batch", "a batch of %d; the session was made for 1 to %d", frames, max_batch_);
+    return fail(e, EK_INVALID_ARGUMENT, 0, "batch", "a batch of %d; the session was made for 1 to %d", frames,
+                max_batch_);
   }
   if (count < 0 || static_cast<uint32_t>(count) != ports.size) {
     return fail(e, EK_INVALID_ARGUMENT, 0, "inputs", "%d input buffers; the model has %u inputs", count, ports.size);
@@ -190,7 +193,8 @@ ek_status Session::profile(const ek_buffer* inputs, int32_t input_count, ek_buff
                            int32_t rounds, Error* error) {
   ek_status status = check_inputs(inputs, input_count, 1, error);
   if (status == EK_OK) status = check_outputs(outputs, output_count, 1, false, error);
-  if (status == EK_OK && rounds < 1) status = fail(error, EK_INVALID_ARGUMENT, 0, "rounds", "%d rounds; at least 1", rounds);
+  if (status == EK_OK && rounds < 1)
+    status = fail(error, EK_INVALID_ARGUMENT, 0, "rounds", "%d rounds; at least 1", rounds);
   if (status != EK_OK) return status;
   const Claim claim(&busy_);
   if (claim.check(error) != EK_OK) return EK_BUSY;
@@ -199,7 +203,7 @@ ek_status Session::profile(const ek_buffer* inputs, int32_t input_count, ek_buff
     for (uint32_t i = 0; i < inputs_.size; ++i) inputs_[i].run(inputs[i].data);
     for (Step& step : plan_.steps) {
       const double start = now_ns();
-      step.run(step);
+      step.run(step, 0, step.strips);
       if (step.halo != nullptr) step.halo(step.out_shape, step.out_base, step.out_zero);
       const double taken = now_ns() - start;
       if (round == 0 || taken < step.nanoseconds) step.nanoseconds = taken;
@@ -209,9 +213,10 @@ ek_status Session::profile(const ek_buffer* inputs, int32_t input_count, ek_buff
   return EK_OK;
 }
 
-ek_status Session::tensor(const char* name, void* data, size_t bytes, Error* error) {
+ek_status Session::tensor(const char* name, void* data, size_t bytes, Error* error) const {
   if (!plan_.trace) {
-    return fail(error, EK_INVALID_ARGUMENT, 0, "trace", "tensors are kept only by a session made with the trace option");
+    return fail(error, EK_INVALID_ARGUMENT, 0, "trace",
+                "tensors are kept only by a session made with the trace option");
   }
   const Claim claim(&busy_);
   if (claim.check(error) != EK_OK) return EK_BUSY;
@@ -219,8 +224,8 @@ ek_status Session::tensor(const char* name, void* data, size_t bytes, Error* err
     if (std::strcmp(model().name(model().tensors[i].name), name) != 0) continue;
     const Edge edge = make_tensor_edge(plan_, i);
     if (data == nullptr || bytes != edge.frame_bytes) {
-      return fail(error, EK_INVALID_ARGUMENT, 0, "data", "tensor \"%s\" has %" PRIu64 " bytes, the buffer has %zu", name,
-                  edge.frame_bytes, bytes);
+      return fail(error, EK_INVALID_ARGUMENT, 0, "data", "tensor \"%s\" has %" PRIu64 " bytes, the buffer has %zu",
+                  name, edge.frame_bytes, bytes);
     }
     edge.run(data);
     return EK_OK;
@@ -231,7 +236,8 @@ ek_status Session::tensor(const char* name, void* data, size_t bytes, Error* err
 ek_status Session::selftest(Error* error) {
   const ModelView& m = model();
   if (m.known_answer == nullptr) {
-    return fail(error, EK_SELFTEST, 0, "known_answer", "the file has no known answer to check against; load it without the self-test");
+    return fail(error, EK_SELFTEST, 0, "known_answer",
+                "the file has no known answer to check against; load it without the self-test");
   }
   uint64_t out_bytes = 0;
   for (const PortRecord& port : m.outputs) out_bytes += port_bytes(m, port);
@@ -254,12 +260,15 @@ ek_status Session::selftest(Error* error) {
     got += out[i].bytes;
   }
   got = memory + bytes_at;
-  ek_status status = run(in, static_cast<int32_t>(m.inputs.size), out, static_cast<int32_t>(m.outputs.size), 1, false, error);
+  ek_status status =
+      run(in, static_cast<int32_t>(m.inputs.size), out, static_cast<int32_t>(m.outputs.size), 1, false, error);
   for (uint64_t i = 0; i < out_bytes && status == EK_OK; ++i) {
     if (got[i] == want[i]) continue;
     status = fail(error, EK_SELFTEST, m.at(want + i), "known_answer",
-                  "byte %" PRIu64 " of the outputs is %u, the file's known answer says %u: this machine computes wrongly, "
-                  "or the file was made by other arithmetic", i, got[i], want[i]);
+                  "byte %" PRIu64
+                  " of the outputs is %u, the file's known answer says %u: this machine computes wrongly, "
+                  "or the file was made by other arithmetic",
+                  i, got[i], want[i]);
   }
   std::free(memory);
   return status;

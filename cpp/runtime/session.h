@@ -54,7 +54,7 @@ class Session {
   ek_status run_regions(const ek_frame& frame, const ek_box* boxes, int32_t box_count, ek_buffer* outputs,
                         int32_t output_count, bool raw, Error* error);
   /// Copies a tensor of the last run; needs the trace option.
-  ek_status tensor(const char* name, void* data, size_t bytes, Error* error);
+  ek_status tensor(const char* name, void* data, size_t bytes, Error* error) const;
   /// Runs the file's known answer and compares.
   ek_status selftest(Error* error);
 
@@ -66,7 +66,7 @@ class Session {
   ek_status check_frame(const ek_frame& frame, ResizeArgs* crop, Error* error) const;
   void run_steps() const {
     for (const Step& step : plan_.steps) {
-      step.run(step);
+      step.run(step, 0, step.strips);
       if (step.halo != nullptr) step.halo(step.out_shape, step.out_base, step.out_zero);
     }
   }
@@ -80,7 +80,7 @@ class Session {
   void (*resize_)(const ResizeArgs& args) = nullptr;
   int32_t max_batch_ = 1;
   uint64_t own_bytes_ = 0;
-  std::atomic<bool> busy_{false};
+  mutable std::atomic<bool> busy_{false};
 };
 
 }  // namespace ek

@@ -12,6 +12,17 @@ namespace ek {
 
 struct MoveArgs;
 
+/// Rows of an image in memory: all of them, or the last `count` in turns (a fused group keeps only those).
+template <class Byte>
+struct Rows {
+  Byte* base;
+  ptrdiff_t step;     ///< bytes
+  int32_t count = 0;  ///< 0: all
+  int32_t first = 0;  ///< slot of row 0
+
+  Byte* at(int32_t row) const { return base + (count == 0 ? row : (row + first) % count) * step; }
+};
+
 /// Where packed panels lie: panel p of group g.
 struct Panels {
   const uint8_t* w;
@@ -26,12 +37,11 @@ struct ConvStep {
   QGemmArgs args;                    ///< all that strips and panels share
   QGemmFn run;
   const uint8_t** rows;              ///< kh pointers, in scratch
-  const uint8_t* in;                 ///< first tap of output pixel (0, 0)
-  ptrdiff_t in_row, in_group;        ///< bytes
-  uint8_t* y;
-  ptrdiff_t y_strip, y_group;
-  int32_t strips, m, m_last, groups;
-  int32_t sy, dy;                    ///< input rows from strip to strip, from tap to tap
+  Rows<const uint8_t> in;  ///< row 0 at the first tap of output pixel (0, 0)
+  Rows<uint8_t> y;
+  ptrdiff_t in_group, y_group;  ///< bytes from group to group
+  int32_t m, m_last, groups;
+  int32_t sy, dy;  ///< input rows from strip to strip, from tap to tap
   Panels panels;
   // s16 rows: the last `wide_rows` input rows, widened once each, row r in slot r mod wide_rows
   WidenFn widen;
@@ -44,11 +54,9 @@ struct FirstConvStep {
   FirstConvArgs args;
   void (*run)(const FirstConvArgs& args);
   const uint8_t** rows;
-  const uint8_t* in;
-  ptrdiff_t in_row;
-  uint8_t* y;
-  ptrdiff_t y_row;
-  int32_t strips, sy, dy;
+  Rows<const uint8_t> in;
+  Rows<uint8_t> y;
+  int32_t sy, dy;
   Panels panels;
 };
 
@@ -56,16 +64,15 @@ struct DwConvStep {
   DwConvArgs args;
   DwConvFn run;
   const uint8_t** rows;
-  const uint8_t* in;                 ///< first tap of output pixel (0, 0)
-  ptrdiff_t in_row, y_row;
-  int32_t strips, sy, dy;
+  Rows<const uint8_t> in;
+  Rows<uint8_t> y;
+  int32_t sy, dy;
 };
 
 struct PoolStep {
   PoolArgs args;
   void (*run)(const PoolArgs& args);
   ptrdiff_t y_row;
-  int32_t strips;
 };
 
 struct MeanStep {
@@ -82,13 +89,12 @@ struct EltwiseStep {
   };
   const EltwiseKernel* kernel;
   ptrdiff_t a_row, b_row, y_row;
-  int32_t strips;
 };
 
 struct SoftmaxStep {
   SoftmaxArgs args;
   void (*run)(const SoftmaxArgs& args);
-  int32_t rows, pixels;
+  int32_t pixels;
   ptrdiff_t x_row, x_px, y_row, y_px;
 };
 
@@ -98,15 +104,33 @@ struct MoveStep {
   uint32_t first, count;  ///< of the plan's moves
 };
 
+struct Step;
+
+/// A fused group: depthwise convolution with the convolution that feeds it, the pointwise one it feeds, or both.
+/// What lies between them exists only as the few rows that are alive.
+struct SeparableStep {
+  const Step *expand, *depthwise, *project;  ///< expand and project may be null
+  // the ring between expand and depthwise, halo rows included
+  Rows<uint8_t> ring;
+  Nhwc ring_shape;
+  uint8_t ring_zero;
+  void (*halo)(const Nhwc& shape, uint8_t* base, uint8_t zero);
+  int32_t sy, window;      ///< ring rows from output row to output row, and that one of them reads
+  int32_t rows, out_rows;  ///< depthwise rows per strip of project, and in all
+  char kernel[120];        ///< names of the members' kernels
+};
+
 struct Step {
-  void (*run)(const Step& step);
+  void (*run)(const Step& step, int32_t first, int32_t end);  ///< strips first <= s < end
+  int32_t strips;
   // The halo that this step owes its output; null when it has none.
   void (*halo)(const Nhwc& shape, uint8_t* base, uint8_t zero);
   Nhwc out_shape;
   uint8_t* out_base;
   uint8_t out_zero;
 
-  uint32_t op;  ///< index in the model
+  uint32_t op;  ///< index in the model; of a group, its last
+  bool group;   ///< which member of the union is meant
   const char* name;
   const char* op_name;
   const char* kernel;
@@ -124,6 +148,7 @@ struct Step {
     EltwiseStep eltwise;
     SoftmaxStep softmax;
     MoveStep move;
+    SeparableStep separable;
   };
 };
 

@@ -14,11 +14,10 @@ import numpy as np
 from PIL import Image
 
 import edgekern
-from edgekern.compiler import compile as compile_model
 from signs import measure
 from signs.data import CLASSES, CROP, Bytes, Ints
 
-ABSTAIN = 0.009  # share of the validation signs that may fall below the default threshold
+ABSTAIN = 0.01  # share of signs that may fall below the default threshold
 NAMES = tuple((Path(__file__).parent / "labels.txt").read_text().splitlines())
 _FLOOR = 2.0**-24  # half a unit of the softmax table: a probability the kernels give as 0
 
@@ -32,7 +31,7 @@ def build(onnx: Path, images: Bytes, temperature: float = 1.0, threshold: float 
         temperature: divides the logits before the softmax.
         threshold: confidence below which a prediction abstains.
     """
-    return compile_model(
+    return edgekern.compile(
         str(onnx),
         preprocess=CROP,
         calibration=images,
@@ -52,7 +51,9 @@ def logits(model: edgekern.Model, images: Bytes) -> measure.Floats:
     return np.log(np.maximum(probabilities(model, images), _FLOOR))
 
 
-def calibrated(onnx: Path, images: Bytes, held_images: Bytes, held_labels: Ints) -> tuple[edgekern.Model, float, float]:
+def calibrated(
+    onnx: Path, images: Bytes, held_images: Bytes, held_labels: Ints, held_tracks: Ints
+) -> tuple[edgekern.Model, float, float]:
     """Build, fit temperature and threshold on held-out tracks, build again.
 
     Returns:
@@ -60,7 +61,7 @@ def calibrated(onnx: Path, images: Bytes, held_images: Bytes, held_labels: Ints)
     """
     raw = logits(build(onnx, images), held_images)
     temperature = round(measure.fit_temperature(raw, held_labels), 4)
-    threshold = measure.threshold_for(measure.softmax(raw, temperature), ABSTAIN)
+    threshold = measure.threshold_for(measure.softmax(raw, temperature), held_tracks, ABSTAIN)
     threshold = float(np.floor(threshold * 1e4) / 1e4)
     return build(onnx, images, temperature, threshold), temperature, threshold
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """edgekern: exact int8 inference on CPUs at the edge. The same bytes on every CPU.
 
-    model = edgekern.compile("net.onnx", preprocess=..., calibration=images)
-    model.save("net.ekm")
-    p = edgekern.SignClassifier().classify(image)
+model = edgekern.compile("net.onnx", preprocess=..., calibration=images)
+model.save("net.ekm")
+p = edgekern.SignClassifier().classify(image)
 """
 
 from __future__ import annotations

@@ -16,17 +16,19 @@ import numpy as np
 from edgekern.artifact import Artifact, Decision, KnownAnswer, write
 from edgekern.calibrate import compare
 from edgekern.calibrate.bias import correct_biases
-from edgekern.calibrate.clipping import METHODS, search_weight_scales
+from edgekern.calibrate.clipping import METHODS, min_max, search_weight_scales
 from edgekern.calibrate.integer import channel_axis
 from edgekern.calibrate.ranges import Progress, observe, ranges
 from edgekern.calibrate.samples import Sampler, frames_of
-from edgekern.errors import InputError, UnsupportedOpError
+from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
 from edgekern.graph.verify import verify
 from edgekern.importers.onnx import import_onnx, load_onnx
 from edgekern.ops.conv2d import Conv2D
 from edgekern.ops.depthwise import DepthwiseConv2D
+from edgekern.ops.reshape import Reshape
 from edgekern.ops.softmax import Softmax
+from edgekern.ops.transpose import Transpose
 from edgekern.passes import (
     dead_code,
     fold_batch_norm,
@@ -60,7 +62,7 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
 
 _COMPARED = 64  # frames the report compares, drawn evenly from the calibration samples
 _MOST_HELD = 256  # frames held for bias correction
-_BUDGET = 1 << 25  # elements of the largest unfolded convolution input over all held frames
+_BUDGET = 1 << 24  # elements of the largest unfolded convolution input over all held frames
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,13 @@ def compile(
         QuantizationError: A tensor cannot be brought to int8; it is named.
         CompileError: The source is broken; the place is named.
         InputError: A calibration sample or argument is wrong.
+
+    >>> from onnx import TensorProto, helper
+    >>> x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 4]) for n in "xy")
+    >>> graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "clipped", [x], [y])
+    >>> model = compile(helper.make_model(graph), calibration=np.float32([[-1, 0, 0.5, 1]]))
+    >>> model.run(np.float32([[-2, 0, 0.5, 3]])).round(2)
+    array([[0. , 0. , 0.5, 1. ]], dtype=float32)
     """
     from edgekern.model import Model
 
@@ -166,7 +175,7 @@ def build(
     held = _frames_held(graph)
     sampler = Sampler(frames_of(graph, preprocess, calibration), held)
     seen = observe(graph, sampler, progress)
-    chosen = ranges(seen, settings.method)
+    chosen = {**ranges(seen, settings.method), **{name: min_max(seen[name]) for name in _decisive(graph)}}
     if preprocess is not None:
         chosen[graph.inputs[0].tensor] = _byte_range(preprocess)
     integer = verify(quantise.run(graph, chosen, _weight_scales(graph, settings.method)))
@@ -227,6 +236,18 @@ def _byte_range(preprocess: Preprocess) -> tuple[float, float]:
     """What a preprocess can make of a camera byte."""
     ends = preprocess.normalise(np.repeat(np.array([[0], [255]], np.uint8), preprocess.depth, axis=1))
     return float(ends.min()), float(ends.max())
+
+
+def _decisive(graph: Graph) -> set[str]:
+    """Tensors whose largest element decides: outputs and what a softmax reads. Their range is never cut.
+
+    Followed back through operators that keep their input's quantisation.
+    """
+    found = {port.tensor for port in graph.outputs}
+    for node in reversed(graph.nodes):
+        if isinstance(node.op, Softmax) or (node.output in found and isinstance(node.op, (Reshape, Transpose))):
+            found.update(node.inputs)
+    return found
 
 
 def _weight_scales(graph: Graph, method: str) -> dict[str, Array]:
@@ -329,13 +350,16 @@ def _final_size(artifact: Artifact, report: Report) -> int:
 
 
 def _source_bytes(source: object, proto: onnx.ModelProto) -> tuple[bytes, int]:
+    """What identifies the source, and its size: weights in files beside it included."""
     if isinstance(source, bytes):
         data = source
     elif isinstance(source, (str, os.PathLike)):
         data = Path(source).read_bytes()
     else:
         data = proto.SerializeToString(deterministic=True)
-    return data, len(data)
+    if proto.ByteSize() > len(data):
+        data += proto.SerializeToString(deterministic=True)
+    return data, max(len(data), proto.ByteSize())
 
 
 def _version() -> str:
@@ -347,6 +371,6 @@ def _version() -> str:
 
 def _blas() -> str:
     """Name and version of NumPy's BLAS."""
-    found: dict[str, Any] = np.show_config(mode="dicts") or {}  # type: ignore[call-overload, unused-ignore]
-    blas = found.get("Build Dependencies", {}).get("blas", {})
+    found: Any = np.show_config(mode="dicts")
+    blas = dict(found or {}).get("Build Dependencies", {}).get("blas", {})
     return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()

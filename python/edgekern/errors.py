@@ -25,6 +25,12 @@ class EdgekernError(Exception):
     Attributes:
         code: Stable identifier, such as "EK2101".
         hint: What to do about it; may be empty.
+
+    >>> try:
+    ...     ek.SignClassifier(isa="avx9")
+    ... except ek.EdgekernError as error:
+    ...     print(type(error).__name__)
+    IsaError
     """
 
     code: str = "EK0000"

@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +16,7 @@ import numpy as np
 
 from edgekern import _core
 from edgekern.errors import InputError
+from edgekern.plan import MemoryPlan, OpProfile, TensorInfo
 from edgekern.preprocess import CHANNELS, Box, Preprocess
 from edgekern.types import Array, DType
 
@@ -29,63 +29,6 @@ Tensors: TypeAlias = Array | Mapping[str, Array]
 _ORDERS = {name: number for number, name in enumerate(CHANNELS)}  # as ek_channels counts them
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _ANY_BATCH = 2**31 - 1  # frames run one after the other: the plan does not grow with the batch
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """An input or output as the caller sees it.
-
-    Attributes:
-        name: Name in the source model.
-        dtype: Of the caller's array.
-        shape: Of the caller's array; the batch stands first and is given as 1.
-        scale: Of the int8 tensor inside, real = scale * (q - zero_point); 0 for float32 inside.
-        zero_point: Of the int8 tensor inside.
-    """
-
-    name: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    scale: float
-    zero_point: int
-
-
-@dataclass(frozen=True, slots=True)
-class OpProfile:
-    """One step of the plan.
-
-    Attributes:
-        name: Of the op in the source model.
-        op: Operator.
-        kernel: The kernel row that runs it.
-        macs: Multiply-accumulates of one frame.
-        nanoseconds: Least time of one frame; 0 before a profile.
-        predicted_cycles: What the plan expected when it chose the kernel.
-    """
-
-    name: str
-    op: str
-    kernel: str
-    macs: int
-    nanoseconds: float
-    predicted_cycles: float
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryPlan:
-    """Bytes of a session, all known before the first of them is allocated.
-
-    Attributes:
-        weights: Packed weights.
-        arena: Activations, shared by their lifetimes.
-        scratch: Rows and tables that one op needs at a time.
-        total: All of it, the plan's own records included; the model file in memory is not.
-    """
-
-    weights: int
-    arena: int
-    scratch: int
-    total: int
 
 
 def _bytes(limit: int | str | None) -> int:
@@ -134,6 +77,10 @@ def load(
         SelfTestError: This machine computes something else than the file's known answer.
         MemoryLimitError: The plan needs more than the limit.
         IsaError: `isa` names an instruction set that is unknown or absent here.
+
+    >>> ek.SignClassifier().model.save("signs.ekm")
+    >>> ek.load("signs.ekm", memory_limit="1 MiB").outputs[0].shape
+    (1, 43)
     """
     data = Path(path).read_bytes()
     return Model.from_bytes(data, threads=threads, memory_limit=memory_limit, isa=isa, selftest=selftest)
@@ -149,6 +96,13 @@ class Model:
         outputs: The source model's outputs.
         labels: Names of the classes; may be empty.
         abstain_threshold: Least confidence that is not an abstention; 0 where the file has none.
+
+    >>> import numpy as np
+    >>> model = ek.SignClassifier().model
+    >>> x = np.zeros((2, *model.inputs[0].shape[1:]), model.inputs[0].dtype)
+    >>> y = model.run(x)
+    >>> y.shape, bool((y == model.reference(x)).all())
+    ((2, 43), True)
     """
 
     def __init__(self, data: bytes, core: _core.Model, session: _core.Session, isa: str | None) -> None:
@@ -295,7 +249,7 @@ class Model:
     def trace(self, x: Tensors) -> dict[str, Array]:
         """Every tensor by name as the kernels computed it (NHWC, int8, batch first), from an unfused plan."""
         feeds = self._feeds(x)
-        session = _core.Session(self._core, self._isa, selftest=False, trace=True)
+        session = self._unfused()
         infos = [_info(record) for record in self._core.tensors()]
         batch = feeds[0].shape[0]
         tensors = {t.name: np.empty((batch, *t.shape[1:]), t.dtype) for t in infos}
@@ -306,22 +260,27 @@ class Model:
                 session.tensor(name, values[i : i + 1])
         return tensors
 
-    def profile(self, x: Tensors | None = None, rounds: int = 100) -> list[OpProfile]:
+    def profile(self, x: Tensors | None = None, rounds: int = 100, fused: bool = True) -> list[OpProfile]:
         """Times every step of the plan on one frame.
 
         Args:
             x: One frame; zeros if None.
             rounds: How often; the least time of each step counts.
+            fused: The plan that `run` uses; False: op by op, each tensor in its own memory.
         """
         zeros = {t.name: np.zeros(t.shape, t.dtype) for t in self.inputs}
         feeds = self._feeds(zeros if x is None else x)
         _, buffers = self._results(None, 1, False)
-        _core.profile(self._handle, tuple(a[:1] for a in feeds), buffers, rounds)
-        return self.plan()
+        session = self._session if fused else self._unfused()
+        _core.profile(session.handle, tuple(a[:1] for a in feeds), buffers, rounds)
+        return [OpProfile(**record) for record in session.ops()]
 
     def plan(self) -> list[OpProfile]:
         """The steps in the order they run; times are those of the last `profile`."""
         return [OpProfile(**record) for record in self._session.ops()]
+
+    def _unfused(self) -> _core.Session:
+        return _core.Session(self._core, self._isa, selftest=False, trace=True)
 
     def memory_plan(self) -> MemoryPlan:
         """Bytes this model holds while it is loaded."""

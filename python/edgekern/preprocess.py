@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgekern import quant
 from edgekern.errors import InputError
 from edgekern.types import Array, Quant
-from edgekern import quant
 
 __all__ = ["CHANNELS", "Box", "Preprocess", "clip_box", "reorder", "resize"]
 
@@ -46,7 +46,7 @@ def resize(image: Array, width: int, height: int) -> Array:
     y0, y1, g = _positions(image.shape[0], height)
     rows = image.astype(np.int32)
     h = rows[:, x0] * (2048 - f)[:, None] + rows[:, x1] * f[:, None]
-    v = (h[y0] * (2048 - g)[:, None, None] + h[y1] * g[:, None, None] + (1 << 21)) >> 22
+    v: Array = (h[y0] * (2048 - g)[:, None, None] + h[y1] * g[:, None, None] + (1 << 21)) >> 22
     return v.astype(np.uint8)
 
 
@@ -152,13 +152,15 @@ class Preprocess:
 
     def normalise(self, image: Array) -> Array:
         """float32 values of uint8 [..., depth] pixels: (byte * scale - mean) / std, channel by channel."""
-        real = image.astype(np.float32) * np.float32(self.scale) - np.asarray(self.mean, np.float32)
-        return (real / np.asarray(self.std, np.float32)).astype(np.float32)
+        real: Array = image.astype(np.float32) * np.float32(self.scale) - np.asarray(self.mean, np.float32)
+        real = real / np.asarray(self.std, np.float32)
+        return real.astype(np.float32)
 
     def table(self, q: Quant) -> Array:
         """uint8 [depth, 256]: the biased input byte (q + 128) of each camera byte."""
         real = self.normalise(np.repeat(np.arange(256, dtype=np.uint8)[:, None], self.depth, axis=1))
-        return (quant.quantise(real, q).astype(np.int16) + 128).astype(np.uint8).T.copy()
+        biased: Array = quant.quantise(real, q).astype(np.int16) + 128
+        return np.ascontiguousarray(biased.T.astype(np.uint8))
 
     def apply(self, crops: Array, q: Quant) -> Array:
         """int8 input tensor of uint8 [..., depth] crops."""

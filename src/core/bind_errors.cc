@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "errors.h"
-
 #include <cstring>
+
+#include "errors.h"
 
 namespace py = pybind11;
 

@@ -40,6 +40,11 @@ std::string run(const std::string& name, uintptr_t box, ptrdiff_t row_stride, in
   return kernel.row.name;
 }
 
+/// Whether a run would leave the tables out.
+bool is_identity(uintptr_t tables, int32_t channels) {
+  return ek::resize_tables(at<const uint8_t>(tables), channels) == nullptr;
+}
+
 std::string chosen_row(const std::string& isa) { return ek::select_resize(cap_of(isa))->row.name; }
 
 }  // namespace
@@ -50,5 +55,7 @@ void bind_resize(py::module_& m) {
         py::arg("out_h"), py::arg("table"), py::arg("y"), py::arg("y_px"), py::arg("y_row"), py::arg("scratch"),
         py::arg("rounds") = 1, "Runs one row on caller addresses (table 0: identity), unchecked.");
   m.def("resize_scratch", &ek::resize_scratch, py::arg("out_w"), py::arg("channels"), "Bytes of scratch of a call.");
+  m.def("resize_is_identity", &is_identity, py::arg("tables"), py::arg("channels"),
+        "Whether a run would leave the tables out.");
   m.def("resize_select", &chosen_row, py::arg("isa"), "Name of the row a plan would choose under a cap.");
 }

@@ -56,21 +56,16 @@ class Model {
   py::list outputs() const { return ports(false); }
 
   py::list labels() const {
+    const ek::ModelView& m = view();
     py::list labels;
-    ek_model_info info = {};
-    info.struct_size = sizeof info;
-    check(ek_model_describe(model_, &info));
-    for (int32_t i = 0; i < info.label_count; ++i) {
-      const char* text = nullptr;
-      check(ek_model_label(model_, i, &text));
+    for (const char* text = m.labels.begin(); text != m.labels.end(); text += std::strlen(text) + 1)
       labels.append(text);
-    }
     return labels;
   }
 
   /// Tensors inside, as trace names them.
   py::list tensors() const {
-    const ek::ModelView& m = reinterpret_cast<const ek::Model*>(model_)->view();
+    const ek::ModelView& m = view();
     py::list list;
     for (const ek::TensorRecord& t : m.tensors) {
       py::tuple shape(t.rank);
@@ -81,6 +76,8 @@ class Model {
   }
 
  private:
+  const ek::ModelView& view() const { return reinterpret_cast<const ek::Model*>(model_)->view(); }
+
   static py::dict info(const char* name, int dtype, const py::tuple& shape, float scale, int32_t zero_point) {
     py::dict d;
     d["name"] = name;
@@ -215,5 +212,8 @@ void bind_session(py::module_& m) {
       .def("ops", &Session::ops)
       .def("tensor", &Session::tensor, py::arg("name"), py::arg("out"));
   m.def("opcodes", &opcodes, "The rows of opcodes.def.");
-  m.def("isa_available", &isa_available, "Instruction sets of this CPU, before any cap; [\"scalar\"] for none.");
+  m.def("isa_available", &isa_available,
+        "Instruction sets of this CPU, before any cap; [\"scalar\"] for none.\n\n"
+        ">>> len(ek.isa_available()) >= 1\n"
+        "True");
 }

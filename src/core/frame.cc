@@ -84,10 +84,9 @@ PyObject* run(PyObject*, PyObject* const* args, Py_ssize_t count) {
   if (!inputs.acquire(args[1], PyBUF_C_CONTIGUOUS)) return nullptr;
   if (!outputs.acquire(args[2], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)) return nullptr;
   ek_status status = EK_OK;
-  Py_BEGIN_ALLOW_THREADS
-  status = ek_session_run(session, inputs.data(), inputs.count(), outputs.data(), outputs.count(), batch, raw);
-  Py_END_ALLOW_THREADS
-  return finish(status);
+  Py_BEGIN_ALLOW_THREADS status =
+      ek_session_run(session, inputs.data(), inputs.count(), outputs.data(), outputs.count(), batch, raw);
+  Py_END_ALLOW_THREADS return finish(status);
 }
 
 // profile(handle, inputs, outputs, rounds)
@@ -100,10 +99,9 @@ PyObject* profile(PyObject*, PyObject* const* args, Py_ssize_t count) {
   if (!inputs.acquire(args[1], PyBUF_C_CONTIGUOUS)) return nullptr;
   if (!outputs.acquire(args[2], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)) return nullptr;
   ek_status status = EK_OK;
-  Py_BEGIN_ALLOW_THREADS
-  status = ek_session_profile(session, inputs.data(), inputs.count(), outputs.data(), outputs.count(), rounds);
-  Py_END_ALLOW_THREADS
-  return finish(status);
+  Py_BEGIN_ALLOW_THREADS status =
+      ek_session_profile(session, inputs.data(), inputs.count(), outputs.data(), outputs.count(), rounds);
+  Py_END_ALLOW_THREADS return finish(status);
 }
 
 /// A view released at the end of the scope.
@@ -131,15 +129,21 @@ bool frame_of(const Py_buffer& view, int32_t channels, ek_frame* frame) {
   constexpr Py_ssize_t kBytes[] = {3, 3, 1, 4, 4};
   const Py_ssize_t bytes = channels >= 0 && channels < 5 ? kBytes[channels] : 0;
   const bool flat = view.ndim == 2 && bytes == 1;
-  const bool good = view.itemsize == 1 && is_format(view, "B") && (flat || (view.ndim == 3 && view.shape[2] == bytes)) &&
-                    view.shape[0] <= INT32_MAX && view.shape[1] <= INT32_MAX;
-  const bool dense = good && (view.shape[1] == 1 || view.strides[1] == bytes) && (flat || bytes == 1 || view.strides[2] == 1);
+  const bool good = view.itemsize == 1 && is_format(view, "B") &&
+                    (flat || (view.ndim == 3 && view.shape[2] == bytes)) && view.shape[0] <= INT32_MAX &&
+                    view.shape[1] <= INT32_MAX;
+  const bool dense =
+      good && (view.shape[1] == 1 || view.strides[1] == bytes) && (flat || bytes == 1 || view.strides[2] == 1);
   if (!dense) {
     PyErr_SetString(PyExc_ValueError, "a frame is uint8 [height, width, channels] with dense pixels");
     return false;
   }
-  *frame = {sizeof *frame, static_cast<const uint8_t*>(view.buf), static_cast<int32_t>(view.shape[1]),
-            static_cast<int32_t>(view.shape[0]), view.strides[0], static_cast<ek_channels>(channels)};
+  *frame = {sizeof *frame,
+            static_cast<const uint8_t*>(view.buf),
+            static_cast<int32_t>(view.shape[1]),
+            static_cast<int32_t>(view.shape[0]),
+            view.strides[0],
+            static_cast<ek_channels>(channels)};
   return true;
 }
 
@@ -152,7 +156,8 @@ PyObject* run_regions(PyObject*, PyObject* const* args, Py_ssize_t count) {
   ek_frame frame = {};
   int32_t channels = 0, raw = 0, box_count = 0;
   if (session == nullptr || !to_int32(args[3], &channels) || !to_int32(args[5], &raw)) return nullptr;
-  if (!picture.acquire(args[1], PyBUF_STRIDES | PyBUF_FORMAT) || !frame_of(picture.view, channels, &frame)) return nullptr;
+  if (!picture.acquire(args[1], PyBUF_STRIDES | PyBUF_FORMAT) || !frame_of(picture.view, channels, &frame))
+    return nullptr;
   if (args[2] != Py_None) {
     if (!boxes.acquire(args[2], PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)) return nullptr;
     const Py_buffer& v = boxes.view;
@@ -165,10 +170,9 @@ PyObject* run_regions(PyObject*, PyObject* const* args, Py_ssize_t count) {
   if (!outputs.acquire(args[4], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)) return nullptr;
   const auto* list = boxes.held ? static_cast<const ek_box*>(boxes.view.buf) : nullptr;
   ek_status status = EK_OK;
-  Py_BEGIN_ALLOW_THREADS
-  status = ek_session_run_regions(session, &frame, list, box_count, outputs.data(), outputs.count(), raw);
-  Py_END_ALLOW_THREADS
-  return finish(status);
+  Py_BEGIN_ALLOW_THREADS status =
+      ek_session_run_regions(session, &frame, list, box_count, outputs.data(), outputs.count(), raw);
+  Py_END_ALLOW_THREADS return finish(status);
 }
 
 PyCFunction fast(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)) {
@@ -180,7 +184,8 @@ PyMethodDef functions[] = {
     {"profile", fast(profile), METH_FASTCALL,
      "profile(handle, inputs, outputs, rounds, /)\n--\n\nRuns one frame `rounds` times and times every op."},
     {"run_regions", fast(run_regions), METH_FASTCALL,
-     "run_regions(handle, frame, boxes, channels, outputs, raw, /)\n--\n\nCrops, resizes and runs each box of a frame."},
+     "run_regions(handle, frame, boxes, channels, outputs, raw, /)\n--\n\nCrops, resizes and runs each box of a "
+     "frame."},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace

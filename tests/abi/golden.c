@@ -15,9 +15,9 @@ static void check(ek_status status) {
   }
 }
 
-static void *read_file(const char *path, size_t *bytes) {
-  FILE *file = fopen(path, "rb");
-  void *data;
+static void* read_file(const char* path, size_t* bytes) {
+  FILE* file = fopen(path, "rb");
+  void* data;
   if (file == NULL || fseek(file, 0, SEEK_END) != 0) exit(2);
   *bytes = (size_t)ftell(file);
   rewind(file);
@@ -27,21 +27,21 @@ static void *read_file(const char *path, size_t *bytes) {
   return data;
 }
 
-static void write_file(const char *path, const void *data, size_t bytes) {
-  FILE *file = fopen(path, "wb");
+static void write_file(const char* path, const void* data, size_t bytes) {
+  FILE* file = fopen(path, "wb");
   if (file == NULL || fwrite(data, 1, bytes, file) != bytes || fclose(file) != 0) exit(2);
 }
 
-static size_t frame_bytes(const ek_tensor_info *info) {
+static size_t frame_bytes(const ek_tensor_info* info) {
   size_t bytes = info->dtype == EK_FLOAT32 ? 4 : 1;
   int32_t i;
   for (i = 1; i < info->rank; ++i) bytes *= (size_t)info->shape[i];
   return bytes;
 }
 
-int main(int argc, char **argv) {
-  ek_model *model = NULL;
-  ek_session *session = NULL;
+int main(int argc, char** argv) {
+  ek_model* model = NULL;
+  ek_session* session = NULL;
   ek_session_options options;
   ek_tensor_info output;
   ek_buffer in, out;
@@ -70,8 +70,8 @@ int main(int argc, char **argv) {
     free(in.data);
   } else {
     size_t bytes;
-    uint8_t *pixels = read_file(argv[3], &bytes);
-    ek_box *boxes = read_file(argv[6], &bytes);
+    uint8_t* pixels = read_file(argv[3], &bytes);
+    ek_box* boxes = read_file(argv[6], &bytes);
     ek_frame frame;
     memset(&frame, 0, sizeof frame);
     frame.struct_size = sizeof frame;

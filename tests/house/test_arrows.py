@@ -22,6 +22,7 @@ RANK = {
     "importers": 6,
     "passes": 6,
     "calibrate": 6,
+    "plan": 2,
     "model": 7,
     "capi": 7,
     "compiler": 8,

@@ -21,7 +21,7 @@ DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "
 def failing_examples(name: str, thing: object) -> tuple[int, int]:
     """Run the docstring examples of a public name and its methods; returns (failed, tried)."""
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    for case in finder.find(thing, name, globs={"edgekern": edgekern, "ek": edgekern}):
+    for case in finder.find(thing, name, extraglobs={"edgekern": edgekern, "ek": edgekern}):
         runner.run(case)
     return runner.failures, runner.tries
 

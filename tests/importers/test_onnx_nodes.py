@@ -20,23 +20,19 @@ onnx = pytest.importorskip("onnx", reason="compiling needs the extra `compile`")
 import edgekern  # noqa: E402
 from edgekern.errors import EdgekernError  # noqa: E402
 
-ACTIVATIONS = {  # operator -> how many of its inputs are activations (0: all)
-    **dict.fromkeys("Abs AveragePool BatchNormalization Celu Clip Conv Div Dropout Elu Erf Exp Flatten Gelu Gemm".split(), 1),
-    **dict.fromkeys("GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity LeakyRelu Log MatMul MaxPool".split(), 1),
-    **dict.fromkeys("Mish Mul Neg PRelu Pad ReduceMean Relu Reshape Selu Sigmoid Softmax Softplus Softsign".split(), 1),
-    **dict.fromkeys("Sqrt Squeeze Swish Tanh Transpose Unsqueeze".split(), 1),
-    **dict.fromkeys("Add Concat Sub Sum".split(), 0),
-}
+ONE = """Abs AveragePool BatchNormalization Celu Clip Conv Div Dropout Elu Erf Exp Flatten Gelu Gemm GlobalAveragePool
+GlobalMaxPool HardSigmoid HardSwish Identity LeakyRelu Log MatMul MaxPool Mish Mul Neg PRelu Pad ReduceMean Relu
+Reshape Selu Sigmoid Softmax Softplus Softsign Sqrt Squeeze Swish Tanh Transpose Unsqueeze"""
+ALL = ("Add", "Concat", "Sub", "Sum")
+ACTIVATIONS = {**dict.fromkeys(ONE.split(), 1), **dict.fromkeys(ALL, 0)}  # how many inputs are activations (0: all)
 BATCHED = {"AveragePool", "BatchNormalization", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"}
 SHARE = 0.85
 SAMPLES = 48
 
-BORDER = "a border that is not constant"
 DILATED = "a pooling window with a dilation"
 RANGE = "int8 steps over the whole input range are too coarse for what the function does near one end of it"
 RANK = "more than six dimensions, the batch included"
 SECOND = "its second output (indices, mask) is used"
-STACK = "a stack of matrices, one for each slice"
 THREE_D = "windows over three dimensions"
 TRAINING = "a node in training mode"
 SKIPS = {
@@ -49,19 +45,17 @@ SKIPS = {
     "test_averagepool_2d_dilations": DILATED,
     **{f"test_batchnorm_{n}_training_mode": TRAINING for n in ("epsilon", "example")},
     **{f"test_dropout_default_mask{n}": SECOND for n in ("", "_ratio")},
+    "test_erf": RANGE,
     "test_log": RANGE,
-    "test_matmul_1d_3d": STACK,
-    "test_matmul_3d": STACK,
-    "test_matmul_4d": STACK,
-    "test_matmul_bcast": STACK,
+    "test_matmul_bcast": "a constant that repeats the slices of an activation",
     "test_maxpool_2d_dilations": DILATED,
     **{f"test_maxpool_3d_{n}": THREE_D for n in ("default", "dilations", "dilations_use_ref_impl")},
     "test_maxpool_3d_dilations_use_ref_impl_large": THREE_D,
     **{f"test_maxpool_with_argmax_2d_precomputed_{n}": SECOND for n in ("pads", "strides")},
-    **{f"test_{n}_pad": BORDER for n in ("edge", "reflect", "wrap")},
     "test_reshape_allowzero_reordered": "a tensor without elements",
     "test_softmax_large_number": RANGE,
-    **{f"test_training_dropout{n}{m}": TRAINING for n in ("", "_default", "_zero_ratio") for m in ("", "_mask")},
+    **{f"test_training_dropout{n}{m}": TRAINING for n in ("", "_default") for m in ("", "_mask")},
+    "test_training_dropout_zero_ratio_mask": SECOND,
     **{f"test_unsqueeze_{n}": RANK for n in ("three_axes", "unsorted_axes")},
 }
 
@@ -88,6 +82,7 @@ def cases() -> dict[str, Any]:
 
 
 CASES = cases()
+LEFT = {name: reason for name, reason in SKIPS.items() if name in CASES}  # an older onnx has fewer cases
 
 
 def bound(case: Any) -> tuple[Any, dict[str, Any], Any]:
@@ -132,13 +127,14 @@ def alike(x: Any, draw: np.random.Generator) -> Any:
 
     The range is widened by a twentieth, since few draws reach its ends; a ramp gives ramps.
     """
-    ramp = x.size > 1 and bool((np.diff(x.reshape(-1)) >= 0).all())
+    slopes = np.sign(np.diff(x.reshape(-1)))
+    ramp = x.size > 1 and bool((slopes == slopes[0]).all())
     if not ramp and x.size > 20 and x.min() < 0 < x.max() and (x != np.rint(x)).any():
         return draw.normal(x.mean(), x.std(), x.shape).astype(np.float32)
     room = 0.05 * float(np.ptp(x)) if x.size else 0.0
     low, high = (float(x.min()) - room * (x.min() < 0), float(x.max()) + room) if x.size else (0.0, 1.0)
     y = draw.uniform(low, high, x.shape)
-    return (np.sort(y, axis=None).reshape(x.shape) if ramp else y).astype(np.float32)
+    return (np.sort(y, axis=None)[:: int(slopes[0]) or 1].reshape(x.shape) if ramp else y).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -162,12 +158,12 @@ def agrees(name: str) -> bool:
     return bool((np.abs(y.astype(np.float64) - wanted) <= tolerance).all())
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - set(SKIPS)))
+@pytest.mark.parametrize("name", sorted(set(CASES) - set(LEFT)))
 def test_node(name: str) -> None:
     assert agrees(name)
 
 
-@pytest.mark.parametrize("name", sorted(SKIPS))
+@pytest.mark.parametrize("name", sorted(LEFT))
 def test_a_skipped_node_would_still_fail(name: str) -> None:
     try:
         passes = agrees(name)
@@ -177,9 +173,8 @@ def test_a_skipped_node_would_still_fail(name: str) -> None:
 
 
 def test_the_share_that_runs() -> None:
-    share = 1 - len(SKIPS) / len(CASES)
-    print(f"\nONNX node tests: {len(CASES) - len(SKIPS)} of {len(CASES)} run and pass, {share:.1%}")
-    assert set(SKIPS) <= set(CASES)
+    share = 1 - len(LEFT) / len(CASES)
+    print(f"\nONNX node tests: {len(CASES) - len(LEFT)} of {len(CASES)} run and pass, {share:.1%}")
     assert share >= SHARE
 
 

@@ -88,14 +88,20 @@ def packed(kernel: str, row: Row, x: Operands) -> tuple[Guarded, Guarded, Guarde
     size, lanes = _core.dwconv_packed_size(kernel, row.k, row.kx, row.c)
     memory = Guarded(size, row.flush), Guarded(4 * lanes, row.flush), Guarded(4 * lanes, row.flush)
     w, bias, scale = np.ascontiguousarray(x.w), x.bias.copy(), x.scale.copy()
-    _core.dwconv_pack(kernel, row.k, row.kx, row.stride, row.c, w.ctypes.data, bias.ctypes.data, scale.ctypes.data, row.input_zero,
-                      *(part.address for part in memory))  # fmt: skip
+    _core.dwconv_pack(kernel, row.k, row.kx, row.stride, row.c, w.ctypes.data, bias.ctypes.data, scale.ctypes.data,
+                      row.input_zero, *(part.address for part in memory))  # fmt: skip
     assert all(part.intact() for part in memory)
     return memory
 
 
+def unbounded(row: Row, x: Operands) -> bool:
+    w = np.ascontiguousarray(x.w)
+    return _core.dwconv_unbounded(row.k, row.kx, row.c, w.ctypes.data, x.bias.ctypes.data, x.scale.ctypes.data)
+
+
 def run(kernel: str, row: Row, x: Operands) -> np.ndarray:
     """Runs one row in guarded memory; returns the bytes from y on."""
+    assert fits(kernel, row, unbounded(row, x))
     rows = [Guarded.holding(laid_out(r, row.in_gap), row.flush, behind=SLACK) for r in x.rows]
     w, bias, scale = packed(kernel, row, x)
     y = Guarded(row.m * (row.c + row.y_gap) - row.y_gap, row.flush)
@@ -114,8 +120,8 @@ def check(kernel: str, row: Row, x: Operands) -> None:
     assert_same(run(kernel, row, x), expected, (kernel, row))
 
 
-def fits(kernel: str, row: Row) -> bool:
-    return _core.dwconv_fits(kernel, row.k, row.kx, row.stride, row.dilation, row.c, row.m)
+def fits(kernel: str, row: Row, unbounded: bool = False) -> bool:
+    return _core.dwconv_fits(kernel, row.k, row.kx, row.stride, row.dilation, row.c, row.m, unbounded)
 
 
 def sizes(kernel: str) -> list[int]:
@@ -159,23 +165,21 @@ def test_pixels_apart_with_operands_against_a_guard_page(
 
 
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 2), (2, 2), (3, 1), (1, 5), (3, 3)])
-def test_other_strides_and_dilations(kernel: str, stride: int, dilation: int, rng: np.random.Generator) -> None:
-    taken = 0
-    for k, c, m in itertools.product(sizes(kernel), (8, 16, 30, 33, 64, 70), (1, 2, 9)):
+def test_other_strides_and_dilations(stride: int, dilation: int, rng: np.random.Generator) -> None:
+    for k, c, m in itertools.product((3, 5), (8, 16, 30, 33, 64, 70), (1, 2, 9)):
         row = Row(m, c, k, stride=stride, dilation=dilation)
-        if fits(kernel, row):
-            taken += 1
-            check(kernel, row, draw(row, rng))
-    if not taken:
-        pytest.skip(f"{kernel} leaves these strides and dilations to another row")
+        x = draw(row, rng)
+        for kernel in here(row):
+            check(kernel, row, x)
 
 
 @pytest.mark.parametrize(("kh", "kw"), [(1, 1), (1, 3), (3, 1), (2, 2), (4, 4), (3, 5), (7, 7), (9, 1)])
-def test_other_kernels(kernel: str, kh: int, kw: int, rng: np.random.Generator) -> None:
-    row = Row(6, 21, kh, kw, stride=2)
-    if not fits(kernel, row):
-        pytest.skip(f"{kernel} leaves {kh}x{kw} to another row")
-    check(kernel, row, draw(row, rng))
+def test_other_kernels(kh: int, kw: int, rng: np.random.Generator) -> None:
+    for c, stride in itertools.product((1, 21, 64), (1, 2)):
+        row = Row(6, c, kh, kw, stride=stride)
+        x = draw(row, rng)
+        for kernel in here(row):
+            check(kernel, row, x)
 
 
 def test_a_whole_image_with_padding(kernel: str, rng: np.random.Generator) -> None:
@@ -252,16 +256,47 @@ def test_large_sums_round_twice(kernel: str, rng: np.random.Generator) -> None:
     check(kernel, row, replace(x, bias=bias, scale=(F32(100.5) / bias.astype(F32)).astype(F32)))
 
 
+def extreme(row: Row, bias: int, scale: float) -> Operands:
+    """Sums that are their bias."""
+    taps = np.zeros((row.k, row.kx, row.c), np.int8)
+    rows = np.full((row.k, row.width, row.c), 255, np.uint8)
+    return Operands(rows, taps, np.full(row.c, bias, np.int64).astype(np.int32), np.full(row.c, scale, F32))
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
-@pytest.mark.parametrize("scale", [0.49, 0.5, 1.0, 256.0])
-def test_products_beyond_int32_clip(kernel: str, scale: float, sign: int) -> None:
-    for c in (7, 64):
-        k = sizes(kernel)[0]
-        row = Row(3, c, k, input_zero=0)
-        bias = np.full(c, sign * ((1 << 31) - 1), np.int64).astype(np.int32)
-        x = Operands(np.zeros((k, row.width, c), np.uint8), np.ones((k, k, c), np.int8), bias, np.full(c, scale, F32))
+@pytest.mark.parametrize(("bias", "scale"), [((1 << 31) - 1, 0.4999), ((1 << 29) - 1, 1.9999), ((1 << 22) - 1, 255.9)])
+def test_products_far_outside_clip(kernel: str, bias: int, scale: float, sign: int) -> None:
+    """Up to 2^30, the most that every row must take."""
+    for c, (lo, hi) in itertools.product((7, 64), [(0, 255), (20, 200)]):
+        row = Row(3, c, sizes(kernel)[0], lo=lo, hi=hi)
+        x = extreme(row, sign * bias, scale)
         check(kernel, row, x)
-        assert requantise(sums(row, x), x.scale, row).ravel()[0] == (255 if sign > 0 else 0)
+        assert requantise(sums(row, x), x.scale, row).ravel()[0] == (hi if sign > 0 else lo)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("scale", [0.51, 1.0, 256.0])
+def test_products_beyond_int32_go_to_a_row_that_takes_them(scale: float, sign: int) -> None:
+    row = Row(3, 64, input_zero=0)
+    x = extreme(row, sign * ((1 << 31) - 1), scale)
+    assert unbounded(row, x)
+    chosen = _core.dwconv_select(3, 3, 1, 1, 64, 3, "", True)
+    assert chosen in [name for name in here(row) if fits(name, row, True)]
+    check(chosen, row, x)
+    assert requantise(sums(row, x), x.scale, row).ravel()[0] == (255 if sign > 0 else 0)
+
+
+def test_the_bound_is_over_all_inputs(rng: np.random.Generator) -> None:
+    """(|bias| + 255 * sum|w|) * scale against 2^30, for each channel."""
+    row = Row(1, 5)
+    x = draw(row, rng)
+    x = replace(x, scale=np.full(5, 2.0**-10, F32))
+    assert not unbounded(row, x)
+    most = (abs(int(x.bias[3])) + 255 * int(np.abs(x.w[..., 3].astype(int)).sum())) / 2.0**30
+    for factor, expected in [(0.999, False), (1.001, True)]:
+        scale = x.scale.copy()
+        scale[3] = factor / most
+        assert unbounded(row, replace(x, scale=scale)) == expected
 
 
 def test_a_folded_bias_may_wrap(kernel: str) -> None:
@@ -276,7 +311,9 @@ def test_a_folded_bias_may_wrap(kernel: str) -> None:
     check(kernel, row, x)
 
 
-@pytest.mark.parametrize(("lo", "hi", "zero"), [(0, 255, 0), (0, 255, 255), (128, 255, 128), (3, 3, 200), (17, 201, 90)])
+@pytest.mark.parametrize(
+    ("lo", "hi", "zero"), [(0, 255, 0), (0, 255, 255), (128, 255, 128), (3, 3, 200), (17, 201, 90)]
+)
 def test_clipping_bounds(kernel: str, lo: int, hi: int, zero: int, rng: np.random.Generator) -> None:
     for c in (12, 64):
         row = Row(9, c, sizes(kernel)[0], lo=lo, hi=hi, zero=zero)

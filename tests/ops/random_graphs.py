@@ -53,7 +53,7 @@ def frames(draw: np.random.Generator, shape: tuple[int, ...], count: int) -> Arr
     """int8 values [count, ...]: uniform, with runs of the extremes."""
     x = draw.integers(-128, 128, (count, *shape[1:]), np.int64).astype(np.int8)
     corner = draw.random(x.shape)
-    return np.where(corner < 0.03, np.int8(-128), np.where(corner > 0.97, np.int8(127), x)).astype(np.int8)
+    return np.where(corner < 0.01, np.int8(-128), np.where(corner > 0.99, np.int8(127), x)).astype(np.int8)
 
 
 @dataclass
@@ -62,6 +62,7 @@ class Growth:
 
     draw: np.random.Generator
     wild: float = EXTREMES
+    most_elements: int = MOST_ELEMENTS
     floats: dict[str, Example] = field(default_factory=dict)
     types: dict[str, TensorType] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
@@ -94,7 +95,7 @@ class Growth:
         inputs = [source, *(self.tensor_of(shape, source) for shape in example.others)]
         types = [self.types[name] for name in inputs]
         made = example.op.infer(types, example.constants)
-        if made.size > MOST_ELEMENTS:
+        if made.size > self.most_elements:
             return False
         real = example.op.evaluate([self.float_values(name) for name in inputs], list(example.constants))
         finite = bool(np.isfinite(real).any())
@@ -148,11 +149,18 @@ class Growth:
         return Port(f"port {name}", name, dtype, perm)
 
 
-def grow(seed: int | list[int], least: int = 8, most: int = 22) -> Graph:
-    """The graph of a seed."""
+def grow(
+    seed: int | list[int],
+    least: int = 8,
+    most: int = 22,
+    sides: tuple[int, ...] = SIDES,
+    channels: tuple[int, ...] = CHANNELS,
+    elements: int = MOST_ELEMENTS,
+) -> Graph:
+    """The graph of a seed: `least` to `most` nodes over tensors of at most `elements`."""
     draw = np.random.default_rng(seed)
-    growth = Growth(draw)
-    growth.add_input((1, pick(draw, SIDES), pick(draw, SIDES), pick(draw, CHANNELS)))
+    growth = Growth(draw, most_elements=elements)
+    growth.add_input((1, pick(draw, sides), pick(draw, sides), pick(draw, channels)))
     kinds = [kind for kind in registry().values() for _ in range(2 + len(fields(kind)))]  # more attributes, more often
     size = int(draw.integers(least, most + 1))
     while len(growth.nodes) < size:
@@ -176,7 +184,10 @@ def single(kind: type[Op], seed: int | list[int], wild: float = EXTREMES) -> Gro
 
 
 def feeds(graph: Graph, draw: np.random.Generator, count: int = 8) -> dict[str, Array]:
-    """The caller's tensors: random frames, then one of zero points, one of -128, one of 127, one that alternates."""
+    """The caller's tensors: random frames, then one of zero points, one of -128, one of 127, one that alternates.
+
+    Float frames lie between the steps of their tensor, on ties too, and hold NaN and infinities.
+    """
     result = {}
     for port in graph.inputs:
         t = graph.types[port.tensor]
@@ -184,7 +195,13 @@ def feeds(graph: Graph, draw: np.random.Generator, count: int = 8) -> dict[str, 
         corners = [np.full((1, *t.shape[1:]), v, np.int8) for v in (t.quant.zero_point, -128, 127)]
         corners.append(np.where(np.indices(corners[0].shape).sum(axis=0) % 2, 127, -128).astype(np.int8))
         inside = np.concatenate([frames(draw, t.shape, count), *corners])
-        result[port.name] = run.fetch(graph, port, inside)
+        x = run.fetch(graph, port, inside)
+        if x.dtype == np.float32:
+            kind = draw.random(x[:count].shape)
+            between = np.where(kind < 0.5, draw.uniform(-0.5, 0.5, kind.shape), np.where(kind < 0.7, 0.5, 0))
+            odd = np.where(kind > 0.99, draw.choice(np.array([np.nan, np.inf, -np.inf, 1e-45]), kind.shape), 0)
+            x[:count] = (x[:count] + between * t.quant.scale + odd).astype(np.float32)
+        result[port.name] = x
     return result
 
 

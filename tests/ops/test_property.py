@@ -22,7 +22,7 @@ from edgekern.graph import Graph, run
 from edgekern.ops import Op, registry
 from edgekern.types import Array
 
-FIXED, FRESH = 200, 20
+FIXED, FRESH, LARGE = 200, 20, 15
 LEAST_GRAPHS = 20  # that hold each operator and each value of each attribute
 LEAST_OFF_CLAMP = 0.6
 LEAST_DISTINCT = 16
@@ -50,6 +50,15 @@ def test_fresh_graphs_too(capsys: pytest.CaptureFixture[str]) -> None:
         given = feeds(graph, np.random.default_rng([first, index, 1]))
         found = differing(graph, given, run.reference(graph, given))
         assert found == [], f"EDGEKERN_FRESH_SEED={first}, graph {index}"
+
+
+@pytest.mark.parametrize("seed", range(LARGE))
+def test_larger_tensors_too(seed: int) -> None:
+    """Pictures and channels beyond every tile: whole panels, rings that turn, strips that are cut."""
+    sides, channels = (6, 12, 13, 24, 31, 48), (3, 8, 16, 24, 32, 33, 48, 64, 96)
+    graph = grow([seed, 2], 4, 10, sides, channels, 60_000)
+    given = feeds(graph, np.random.default_rng([seed, 3]), 1)
+    assert differing(graph, given, run.reference(graph, given)) == []
 
 
 def test_traces_equal_the_reference() -> None:

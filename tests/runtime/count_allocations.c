@@ -20,45 +20,45 @@ enum { kFrames = 10000, kWidth = 320, kHeight = 240, kClasses = 64 };
 static volatile int counting = 0;
 static volatile long counted = 0;
 
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t count, size_t size);
-extern void *__libc_realloc(void *data, size_t size);
-extern void *__libc_memalign(size_t alignment, size_t size);
+extern void* __libc_malloc(size_t size);
+extern void* __libc_calloc(size_t count, size_t size);
+extern void* __libc_realloc(void* data, size_t size);
+extern void* __libc_memalign(size_t alignment, size_t size);
 
 static void note(void) {
   if (counting) ++counted;
 }
 
-void *malloc(size_t size) {
+void* malloc(size_t size) {
   note();
   return __libc_malloc(size);
 }
-void *calloc(size_t count, size_t size) {
+void* calloc(size_t count, size_t size) {
   note();
   return __libc_calloc(count, size);
 }
-void *realloc(void *data, size_t size) {
+void* realloc(void* data, size_t size) {
   note();
   return __libc_realloc(data, size);
 }
-void *memalign(size_t alignment, size_t size) {
+void* memalign(size_t alignment, size_t size) {
   note();
   return __libc_memalign(alignment, size);
 }
-void *aligned_alloc(size_t alignment, size_t size) {
+void* aligned_alloc(size_t alignment, size_t size) {
   note();
   return __libc_memalign(alignment, size);
 }
-int posix_memalign(void **data, size_t alignment, size_t size) {
+int posix_memalign(void** data, size_t alignment, size_t size) {
   note();
   *data = __libc_memalign(alignment, size);
   return *data == NULL ? ENOMEM : 0;
 }
-void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset) {
+void* mmap(void* address, size_t size, int protection, int flags, int file, off_t offset) {
   note();
-  return (void *)syscall(SYS_mmap, address, size, protection, flags, file, offset);
+  return (void*)syscall(SYS_mmap, address, size, protection, flags, file, offset);
 }
-int brk(void *end) {
+int brk(void* end) {
   note();
   return syscall(SYS_brk, end) == (long)end ? 0 : -1;
 }
@@ -71,10 +71,10 @@ static void check(ek_status status) {
   exit(2);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   static float scores[kClasses];
-  ek_model *model = NULL;
-  ek_session *session = NULL;
+  ek_model* model = NULL;
+  ek_session* session = NULL;
   ek_tensor_info output;
   ek_frame frame;
   ek_buffer out;

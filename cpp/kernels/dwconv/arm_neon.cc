@@ -11,21 +11,25 @@
 /// 8 multiply-accumulates per 2 instructions, exact for every int8 weight: |u * w| <= 255 * 128 in int32.
 /// Four output pixels share what they load: a 3x3 stride-1 tile loads 18 vectors instead of 36.
 /// Reads 8 channels at a time, so up to 7 bytes behind a pixel (arena slack); writes m x c bytes.
+#include "kernels/isa/arm_neon.h"
+
 #include <arm_neon.h>
 
 #include <cstddef>
 #include <cstdint>
 
 #include "kernels/dwconv/dwconv.h"
-#include "kernels/isa/arm_neon.h"
 
 namespace ek {
+
+void dwconv_u8_nhwc_neon(const DwConvArgs& args);
+
 namespace {
 
 /// P output pixels x 8 channels.
 template <int K, int S, int P>
 EK_INLINE void tile(const DwConvArgs& args, int32_t x, int32_t c, const RequantNeon& r) {
-  const int32_t lanes = round_up(args.c, 8);
+  const int32_t lanes = (args.c + 7) / 8 * 8;
   const int8_t* w = static_cast<const int8_t*>(args.w) + c;
   int32x4_t low_s32x4[P], high_s32x4[P];
 #pragma GCC unroll 4

@@ -35,6 +35,7 @@ using DwConvFn = void (*)(const DwConvArgs& args);
 struct DwConvProblem {
   int32_t kh, kw, sy, sx, dy, dx, c, m;
   bool has_minus_128;          ///< some weight is -128
+  bool unbounded = false;      ///< dwconv_unbounded()
 };
 
 /// Form of the packed weights, see pack.cc.
@@ -59,6 +60,10 @@ extern const size_t kDwConvKernelCount;
 /// The eligible row (isa within `cap` and fits) of least predicted cycles, file order on ties. Never null:
 /// scalar is last and fits everything.
 const DwConvKernel* select_dwconv(const DwConvProblem& problem, IsaSet cap);
+
+/// Whether some channel's float(acc) * scale can reach 2^30 for any input. Output bytes are hundreds, so no sensible
+/// model's does; where none can, rows may convert to int32 first and clip afterwards, as bytes.
+bool dwconv_unbounded(const DwConvProblem& problem, const int8_t* w, const int32_t* bias, const float* scale);
 
 /// Bytes of packed weights.
 size_t dwconv_packed_bytes(const DwConvKernel& kernel, const DwConvProblem& problem);

@@ -134,6 +134,17 @@ void pack_channels(const DwConvKernel& kernel, const DwConvProblem& p, const int
 
 }  // namespace
 
+bool dwconv_unbounded(const DwConvProblem& problem, const int8_t* w, const int32_t* bias, const float* scale) {
+  const size_t channels = static_cast<size_t>(problem.c);
+  for (size_t c = 0; c < channels; ++c) {
+    int64_t most = bias[c] < 0 ? -int64_t{bias[c]} : int64_t{bias[c]};
+    for (size_t tap = 0; tap < taps(problem); ++tap)
+      most += 255 * (w[tap * channels + c] < 0 ? -1 : 1) * w[tap * channels + c];
+    if (!(static_cast<double>(most) * static_cast<double>(scale[c]) < 1073741824.0)) return true;
+  }
+  return false;
+}
+
 size_t dwconv_packed_bytes(const DwConvKernel& kernel, const DwConvProblem& problem) {
   const size_t lanes = static_cast<size_t>(round_up(problem.c, kernel.block));
   if (kernel.form == DwConvForm::kTaps) return taps(problem) * lanes;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// dwconv for AVX2: 3x3 and 5x5, strides 1 and 2, 32 or 8 channels at a time. The loop is in x86_rows.h.
+/// dwconv for AVX2: 3x3 and 5x5, strides 1 and 2, 32 or 8 channels at a time. The loop is in x86_block.h.
 ///
 ///   y(x, c) = requant(bias(c) + sum over ky, kx of rows[ky][(x*s + kx)*px + c] * w(ky, kx, c), scale(c))
 ///
@@ -7,7 +7,7 @@
 ///   VPUNPCK{L,H}BW       y, y, y          4 / 1     bytes of two rows to 16 bits    12 / 24
 ///   VPMADDWD             y, y, m256       2 / 1     2 taps of 8 channels            20 / 20
 ///   VPADDD               y, y, y          4 / 2                                     20 / 20
-///   VCVTDQ2PS .. VPMAXUB y                2 / 1     requantise (isa/)               22 / 22
+///   VCVTDQ2PS .. VPMAXUB y                2 / 1     requantise                      19 / 19
 ///
 /// Why not VPMADDUBSW: it saturates where 255 * (w0 + w1) leaves int16. Widening first costs 4 unpacks for 8 dots.
 ///

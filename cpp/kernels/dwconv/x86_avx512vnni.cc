@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/// dwconv for AVX512-VNNI: 3x3 and 5x5, strides 1 and 2, 64 or 16 channels at a time. The loop is in x86_rows.h.
+/// dwconv for AVX512-VNNI: 3x3 and 5x5, strides 1 and 2, 64 or 16 channels at a time. The loop is in x86_block.h.
 ///
 ///   y(x, c) = requant(bias(c) + sum over ky, kx of rows[ky][(x*s + kx)*px + c] * w(ky, kx, c), scale(c))
 ///
 ///   instruction                    per cycle, Zen 5 / Ice Lake server    for 64 outputs of 3x3, stride 1 / 2
 ///   VPUNPCK{L,H}{BW,WD}  z, z, z          4 / 1     interleave four rows          8 / 16
 ///   VPDPBUSD             z, z, z          2 / 2     4 taps of 16 channels        12 / 12
-///   VCVTDQ2PS .. VPMAXUB z                2 / 2     requantise (isa/)            22 / 22
+///   VCVTDQ2PS .. VPMAXUB z                2 / 2     requantise                   19 / 19
 ///   loads, 64 bytes                       2 / 2     rows, bias, scale            11 / 14
 ///
 /// 64 channels: 8 unpacks bring 64 bytes of each of four rows into four vectors of taps. 16 channels: each row is
@@ -14,15 +14,15 @@
 ///
 /// Bounds: VPDPBUSD (not VPDPBUSDS) adds four u8 x s8 products to an int32 lane without saturating. A lane wraps
 /// modulo 2^32; the true sum fits int32 (proved by the verifier).
-// clang-format off: x86_rows.h builds on what the isa header defines
-#include "kernels/isa/x86_avx512vnni.h"
-#include "kernels/dwconv/x86_rows.h"
-// clang-format on
-
 #include <immintrin.h>
 
 #include <cstddef>
 #include <cstdint>
+
+// clang-format off: x86_rows.h builds on what the isa header defines
+#include "kernels/isa/x86_avx512vnni.h"
+#include "kernels/dwconv/x86_rows.h"
+// clang-format on
 
 namespace ek {
 
@@ -31,16 +31,28 @@ void dwconv_u8_5x5_avx512vnni(const DwConvArgs& args);
 
 namespace {
 
+/// Products are below 2^30 (fits), so they are clipped after the conversion to int32: saturation on the way to bytes
+/// keeps their order, and both bounds are bytes.
+struct Rounding512 {
+  Requant512 out;
+  __m512i lo_s32x16, hi_s32x16, hi_u8x64;
+};
+
 struct Avx512Vnni {
   using Vector = __m512i;
   using Mask = __mmask16;
-  using Rounding = Requant512;
+  using Rounding = Rounding512;
   static constexpr int kTaps = 4, kLanes = 16;
   static constexpr bool kHolds = true;
 
   static EK_MEMBER Vector load(const void* p) { return _mm512_loadu_si512(p); }
   static EK_MEMBER Mask first(int32_t n) { return static_cast<__mmask16>(first_bits(n)); }
-  static EK_MEMBER Rounding rounding(const Requant& out) { return load_requant512(out); }
+  static EK_MEMBER Rounding rounding(const Requant& out) {
+    const Requant512 r = load_requant512(out);
+    const __m512i hi_s32x16 = _mm512_cvtps_epi32(r.hi_f32x16);
+    const int32_t most = static_cast<int32_t>(out.hi) + out.zero;
+    return {r, _mm512_cvtps_epi32(r.lo_f32x16), hi_s32x16, _mm512_set1_epi8(static_cast<int8_t>(most))};
+  }
 
   /// N = 4: bytes of rows 0, 1 and of rows 2, 3 alternating, of channels 16l + 0..7 and then of 16l + 8..15.
   template <int N>
@@ -85,23 +97,28 @@ struct Avx512Vnni {
     return _mm512_dpbusd_epi32(sum_s32x16, taps_u8x64, w_s8x64);
   }
 
-  static EK_MEMBER Vector round(Vector sum_s32x16, const float* scale, const Rounding& r) {
-    return round_s32x16(sum_s32x16, _mm512_loadu_ps(scale), r);
+  static EK_MEMBER Vector round(Vector sum_s32x16, const float* scale, const Rounding&) {
+    return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum_s32x16), _mm512_loadu_ps(scale)));
+  }
+
+  static EK_MEMBER __m512i bytes(const Vector (&q)[4], const Rounding& r) {
+    const __m512i low_s16x32 = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), r.out.zero_s16x32);
+    const __m512i high_s16x32 = _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), r.out.zero_s16x32);
+    const __m512i u_u8x64 = _mm512_max_epu8(_mm512_packus_epi16(low_s16x32, high_s16x32), r.out.lo_u8x64);
+    return _mm512_min_epu8(u_u8x64, r.hi_u8x64);
   }
 
   static EK_MEMBER void store(uint8_t* y, Mask, const Vector (&q)[4], const Rounding& r) {
-    _mm512_storeu_si512(y, bytes_in_lanes_u8x64(q[0], q[1], q[2], q[3], r));
+    _mm512_storeu_si512(y, bytes(q, r));
   }
 
   static EK_MEMBER void store_half(uint8_t* y, const Vector (&q)[4], const Rounding& r) {
-    const __m512i u_u8x64 = bytes_in_lanes_u8x64(q[0], q[1], q[2], q[3], r);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), _mm512_castsi512_si256(u_u8x64));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), _mm512_castsi512_si256(bytes(q, r)));
   }
 
   static EK_MEMBER void store(uint8_t* y, Mask valid, const Vector (&q)[1], const Rounding& r) {
-    const __m512i lo_s32x16 = _mm512_cvtps_epi32(r.lo_f32x16);
-    const __m512i u_s32x16 = _mm512_add_epi32(_mm512_max_epi32(q[0], lo_s32x16), r.zero_s32x16);
-    _mm512_mask_cvtepi32_storeu_epi8(y, valid, u_s32x16);
+    const __m512i clipped_s32x16 = _mm512_min_epi32(_mm512_max_epi32(q[0], r.lo_s32x16), r.hi_s32x16);
+    _mm512_mask_cvtepi32_storeu_epi8(y, valid, _mm512_add_epi32(clipped_s32x16, r.out.zero_s32x16));
   }
 };
 

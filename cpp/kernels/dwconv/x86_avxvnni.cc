@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/// dwconv for AVX-VNNI: 3x3 and 5x5, strides 1 and 2, 32 or 8 channels at a time. The loop is in x86_rows.h.
+/// dwconv for AVX-VNNI: 3x3 and 5x5, strides 1 and 2, 32 or 8 channels at a time. The loop is in x86_block.h.
 ///
 ///   y(x, c) = requant(bias(c) + sum over ky, kx of rows[ky][(x*s + kx)*px + c] * w(ky, kx, c), scale(c))
 ///
 ///   instruction                    per cycle, Zen 5 / Golden Cove    for 32 outputs of 3x3, stride 1 / 2
 ///   VPUNPCK{L,H}{BW,WD}  y, y, y          4 / 2     interleave four rows          8 / 16
 ///   {vex} VPDPBUSD       y, y, m256       2 / 2     4 taps of 8 channels         12 / 12
-///   VCVTDQ2PS .. VPMAXUB y                2 / 2     requantise (isa/)            22 / 22
+///   VCVTDQ2PS .. VPMAXUB y                2 / 2     requantise                   19 / 19
 ///   loads, 32 bytes                       2 / 3     rows, weights, bias, scale   23 / 26
 ///
 /// Sixteen registers hold the sums and one column; weights come from memory, where VPDPBUSD takes its signed factor.

@@ -1,192 +1,93 @@
 // SPDX-License-Identifier: Apache-2.0
-/// The loop of dwconv that x86_avx2.cc, x86_avxvnni.cc and x86_avx512vnni.cc share: 3x3 and 5x5, strides 1 and 2,
-/// from NHWC rows.
-///
-///   y(x, c) = requant(bias(c) + sum over ky, kx of rows[ky][(x*S + kx)*px + c] * w(ky, kx, c), scale(c))
-///
-/// A dot sums kTaps taps of one channel in each 32-bit lane, once their bytes stand side by side there. The taps of a
-/// column go together; where one row is left over (3 = 2 + 1, 5 = 4 + 1) it is taken kTaps columns at a time:
-///
-///   3x3   kTaps 4: a dot per column                         3 dots
-///         kTaps 2: rows 0, 1 per column; row 2: 1-2, 0      5 dots, not 6
-///   5x5   kTaps 4: rows 0..3 per column; row 4: 1-4, 0      7 dots, not 10
-///         kTaps 2: rows 0, 1 and 2, 3; row 4: 3-4, 1-2, 0  13 dots, not 15
-///
-/// An interleaved column is added to every output it touches while it is in registers: kLive sums are under way, and
-/// with stride 1 each column is interleaved once.
-///
-/// `Isa` says how:
-///   Vector, Mask, Rounding           types: 32-bit lanes, channels to store, the requantisation's constants
-///   kTaps, kLanes                    taps of a dot, lanes of a vector
-///   kHolds                           registers are enough for the weights of a block
-///   interleave<K>(rows, taps)        kTaps pointers to bytes of N * kLanes channels -> Taps<N>, N = 1 or 4
-///   vector(taps, j)                  their vector j
-///   dot, load, round, store          one instruction or a few each; store_half writes half the channels of N = 4
-/// N = 4: vector j has channel 16l + 4j + k in lane 4l + k, what unpack instructions make of 16-byte lanes and pack
-/// instructions undo. N = 1: in order.
-///
-/// Memory: reads kLanes * N bytes from a pixel's first channel on, fewer than 64 of them behind its last (arena slack;
-/// their weights are 0 and their results are not stored); packed weights, bias and scale. Writes m x c bytes.
+/// How a call of dwconv is cut into blocks of channels (x86_block.h), and two cases that a block alone does not do
+/// well: few channels (`pairs`), and 3x3 at stride 1 with too few registers for its weights (`twos`).
 #pragma once
-#include "kernels/dwconv/dwconv.h"
+#include "kernels/dwconv/x86_block.h"
 
 namespace ek {
 namespace {
 
-template <typename Isa, int N>
-struct Lanes {
-  typename Isa::Vector v[N];
-};
-
-/// One block of N * kLanes channels: its constants, and where it is in its row.
-template <typename Isa, int K, int N>
-struct Block {
-  static constexpr int kPlanes = K == 3 && Isa::kTaps == 4 ? 1 : K / Isa::kTaps;  ///< dots per column
-  static constexpr bool kLastRow = kPlanes * Isa::kTaps < K;                      ///< one row is left over
-  static constexpr int kGroups = kPlanes * K + (kLastRow ? (K - 1) / Isa::kTaps + 1 : 0);
-  static constexpr bool kHeld = Isa::kHolds;
-
-  const typename Isa::Vector* w;                 ///< [kGroups][N]
-  Lanes<Isa, N> held[kHeld ? kGroups : 1];
-  const int32_t* bias;
-  const float* scale;
-  const uint8_t* row[K];                         ///< first tap of the next output
-  ptrdiff_t in_px;
-  uint8_t* y;
-  ptrdiff_t y_px;
-  typename Isa::Mask valid;                      ///< channels to store
-
-  EK_MEMBER typename Isa::Vector weights(int group, int j) const {
-    return kHeld ? held[kHeld ? group : 0].v[j] : Isa::load(w + group * N + j);
-  }
-};
-
-template <typename Isa, int K, int N>
-EK_INLINE Block<Isa, K, N> load_block(const DwConvArgs& args, int32_t first) {
-  Block<Isa, K, N> b;
-  b.w = static_cast<const typename Isa::Vector*>(args.w) + first / Isa::kLanes * b.kGroups;
-  if (b.kHeld) {
-    EK_UNROLL
-    for (int i = 0; i < b.kGroups * N; ++i) b.held[i / N].v[i % N] = Isa::load(b.w + i);
-  }
-  b.bias = args.bias + first;
-  b.scale = args.scale + first;
-  EK_UNROLL
-  for (int ky = 0; ky < K; ++ky) b.row[ky] = args.rows[ky] + first;
-  b.in_px = args.in_px;
-  b.y = args.y + first;
-  b.y_px = args.y_px;
-  b.valid = Isa::first(args.c - first);
-  return b;
+/// The same call from output pixel x on; `rows` is where its pointers go.
+template <int K>
+EK_INLINE DwConvArgs from_pixel(const DwConvArgs& args, int32_t x, const uint8_t* (&rows)[K]) {
+  DwConvArgs rest = args;
+  for (int ky = 0; ky < K; ++ky) rows[ky] = args.rows[ky] + x * args.in_px;
+  rest.rows = rows;
+  rest.y += x * args.y_px;
+  rest.m -= x;
+  return rest;
 }
 
-/// Taps of column kRel, counted from the first tap of the next output.
-template <typename Isa, int K, int N>
-struct Column {
-  typename Isa::template Taps<N> plane[Block<Isa, K, N>::kPlanes];
-  typename Isa::template Taps<N> last_row;  ///< columns kRel - kTaps + 1 .. kRel; left of the row column 0, unused
-};
-
-template <int kRel, typename Isa, int K, int N>
-EK_INLINE Column<Isa, K, N> load_column(const Block<Isa, K, N>& b) {
-  constexpr int kTaps = Isa::kTaps;
-  Column<Isa, K, N> column;
-  const uint8_t* taps[kTaps];
+/// 3x3 at stride 1, two outputs at a time, so that each weight is loaded once for both. sum[0] has the first two
+/// columns of the next output, sum[1] the first of the one behind it. Vectors 2 * kHalf and 2 * kHalf + 1.
+template <int kHalf, typename Isa>
+EK_INLINE void finish_two(Lanes<Isa, 4> (&sum)[2], Lanes<Isa, 4> (&q)[2], const Block<Isa, 3, 4>& b,
+                          const typename Isa::Rounding& r) {
+  using Vector = typename Isa::Vector;
+  const Column<Isa, 3, 4> near = load_column<2>(b), far = load_column<3>(b);
   EK_UNROLL
-  for (int plane = 0; plane < b.kPlanes; ++plane) {
-    EK_UNROLL
-    for (int i = 0; i < kTaps; ++i) {
-      const int ky = plane * kTaps + i;
-      taps[i] = b.row[ky < K ? ky : K - 1] + kRel * b.in_px;
+  for (int j = 2 * kHalf; j < 2 * kHalf + 2; ++j) {
+    const Vector n = Isa::vector(near.plane[0], j), f = Isa::vector(far.plane[0], j);
+    const auto weights = [&](int group) {
+      Vector w = b.weights(group, j);
+      hold(w);
+      return w;
+    };
+    Vector w = weights(2);
+    Vector q0_s32 = Isa::dot(sum[0].v[j], n, w), q1_s32 = Isa::dot(sum[1].v[j], f, w);
+    w = weights(1);
+    q1_s32 = Isa::dot(q1_s32, n, w);
+    Vector next0_s32 = Isa::dot(Isa::load(b.bias + Isa::kLanes * j), f, w);
+    w = weights(0);
+    next0_s32 = Isa::dot(next0_s32, n, w);
+    Vector next1_s32 = Isa::dot(Isa::load(b.bias + Isa::kLanes * j), f, w);
+    if constexpr (Block<Isa, 3, 4>::kLastRow) {
+      const Vector n_last = Isa::vector(near.last_row, j), f_last = Isa::vector(far.last_row, j);
+      w = weights(3);
+      q0_s32 = Isa::dot(q0_s32, n_last, w);
+      q1_s32 = Isa::dot(q1_s32, f_last, w);
+      w = weights(4);
+      next0_s32 = Isa::dot(next0_s32, n_last, w);
+      next1_s32 = Isa::dot(next1_s32, f_last, w);
     }
-    Isa::template interleave<K>(taps, column.plane[plane]);
-  }
-  if constexpr (Block<Isa, K, N>::kLastRow) {
-    EK_UNROLL
-    for (int i = 0; i < kTaps; ++i) {
-      const int back = kTaps - 1 - i;
-      taps[i] = b.row[K - 1] + (kRel < back ? 0 : kRel - back) * b.in_px;
-    }
-    Isa::template interleave<K>(taps, column.last_row);
-  }
-  return column;
-}
-
-/// Adds vector j of column kRel to the outputs it touches. The sum of the next output is sum[kPhase]; the sums of
-/// those behind it follow, modulo kLive.
-template <int S, int kRel, int kPhase, typename Isa, int K, int N, int kLive>
-EK_INLINE void add_vector(Lanes<Isa, N> (&sum)[kLive], const Block<Isa, K, N>& b, const Column<Isa, K, N>& column,
-                          int j) {
-  EK_UNROLL
-  for (int o = 0; o < kLive; ++o) {
-    const int kx = kRel - o * S;
-    if (kx < 0 || kx >= K) continue;
-    typename Isa::Vector& acc_s32 = sum[(o + kPhase) % kLive].v[j];
-    if (kx == 0) acc_s32 = Isa::load(b.bias + Isa::kLanes * j);
-    EK_UNROLL
-    for (int plane = 0; plane < b.kPlanes; ++plane) {
-      acc_s32 = Isa::dot(acc_s32, Isa::vector(column.plane[plane], j), b.weights(kx * b.kPlanes + plane, j));
-    }
-    if (b.kLastRow && (K - 1 - kx) % Isa::kTaps == 0) {
-      const int group = b.kPlanes * K + (K - 1 - kx) / Isa::kTaps;
-      acc_s32 = Isa::dot(acc_s32, Isa::vector(column.last_row, j), b.weights(group, j));
-    }
+    sum[0].v[j] = next0_s32;
+    sum[1].v[j] = next1_s32;
+    hold(sum[0].v[j]);
+    hold(sum[1].v[j]);
+    q[0].v[j] = Isa::round(q0_s32, b.scale + Isa::kLanes * j, r);
+    q[1].v[j] = Isa::round(q1_s32, b.scale + Isa::kLanes * j, r);
   }
 }
 
-template <int S, int kRel, int kPhase, typename Isa, int K, int N, int kLive>
-EK_INLINE void add_column(Lanes<Isa, N> (&sum)[kLive], const Block<Isa, K, N>& b) {
-  const Column<Isa, K, N> column = load_column<kRel>(b);
+/// Moves b on by `pixels`; a new address of everything it reads, so that no load is carried over in memory.
+template <typename Isa>
+EK_INLINE void advance(Block<Isa, 3, 4>& b, int pixels) {
   EK_UNROLL
-  for (int j = 0; j < N; ++j) add_vector<S, kRel, kPhase>(sum, b, column, j);
+  for (int ky = 0; ky < 3; ++ky) b.row[ky] = in_register(b.row[ky] + pixels * b.in_px);
+  b.y = in_register(b.y + pixels * b.y_px);
+  b.w = in_register(b.w);
+  b.bias = in_register(b.bias);
 }
 
-/// Without it GCC computes the addresses of all unrolled steps ahead, runs out of registers and keeps them in memory.
-template <typename T>
-EK_INLINE T* in_register(T* p) {
-  __asm__("" : "+r"(p));
-  return p;
-}
-
-/// Finishes the next output, whose columns but the last S are in its sum; then those behind it, kLive or `count` in
-/// all, so that the sums are back in place.
-template <int S, int kPhase, typename Isa, int K, int N, int kLive>
-EK_INLINE void steps(Lanes<Isa, N> (&sum)[kLive], Block<Isa, K, N>& b, const typename Isa::Rounding& r, int32_t count) {
-  if (count <= kPhase) return;
-  if constexpr (S == 2) add_column<S, K - 2, kPhase>(sum, b);
-  const Column<Isa, K, N> column = load_column<K - 1>(b);
-  Lanes<Isa, N> q;
-  EK_UNROLL
-  for (int j = 0; j < N; ++j) {
-    add_vector<S, K - 1, kPhase>(sum, b, column, j);
-    q.v[j] = Isa::round(sum[kPhase].v[j], b.scale + Isa::kLanes * j, r);
-  }
-  Isa::store(b.y, b.valid, q.v, r);
-  EK_UNROLL
-  for (int o = 1; o < kLive; ++o) {
-    EK_UNROLL
-    for (int j = 0; j < N; ++j) hold(sum[(o + kPhase) % kLive].v[j]);
-  }
-  EK_UNROLL
-  for (int ky = 0; ky < K; ++ky) b.row[ky] = in_register(b.row[ky] + S * b.in_px);
-  b.y = in_register(b.y + b.y_px);
-  if constexpr (kPhase + 1 < kLive) steps<S, kPhase + 1>(sum, b, r, count);
-}
-
-/// One block of one row.
-template <typename Isa, int K, int S, int N>
-void block(const DwConvArgs& args, int32_t first) {
-  constexpr int kLive = (K + S - 1) / S;  // outputs that one column touches
+/// An odd output stays alone.
+template <typename Isa>
+void twos(const DwConvArgs& args, int32_t first) {
   const typename Isa::Rounding r = Isa::rounding(args.out);
-  Block<Isa, K, N> b = load_block<Isa, K, N>(args, first);
-  Lanes<Isa, N> sum[kLive];
-  add_column<S, 0, 0>(sum, b);
-  if constexpr (K - S > 1) add_column<S, 1, 0>(sum, b);
-  if constexpr (K - S > 2) add_column<S, 2, 0>(sum, b);
-  if constexpr (K - S > 3) add_column<S, 3, 0>(sum, b);
-  int32_t left = args.m;
-  for (; left >= kLive; left -= kLive) steps<S, 0>(sum, b, r, kLive);
-  steps<S, 0>(sum, b, r, left);
+  Block<Isa, 3, 4> b = load_block<Isa, 3, 4>(args, first);
+  Lanes<Isa, 4> sum[2];
+  add_column<1, 0, 0>(sum, b);
+  add_column<1, 1, 0>(sum, b);
+  for (int32_t left = args.m; left > 1; left -= 2) {
+    Lanes<Isa, 4> q[2];
+    finish_two<0>(sum, q, b, r);
+    advance(b, 0);
+    finish_two<1>(sum, q, b, r);
+    Isa::store(b.y, b.valid, q[0].v, r);
+    Isa::store(b.y + b.y_px, b.valid, q[1].v, r);
+    advance(b, 2);
+  }
+  const uint8_t* rows[3];
+  if (args.m % 2 != 0) block<Isa, 3, 1, 4>(from_pixel<3>(args, args.m - 1, rows), first);
 }
 
 /// `Isa`, storing half of what four vectors hold.
@@ -213,21 +114,26 @@ void pairs(const DwConvArgs& args) {
   block<Isa, K, 2, N>(two, 0);
   if (args.m % 2 == 0) return;
   const uint8_t* rows[K];
-  for (int ky = 0; ky < K; ++ky) rows[ky] = args.rows[ky] + (args.m - 2) * args.in_px;
-  two.rows = rows;
-  two.y += (args.m - 2) * args.y_px;
+  two = from_pixel<K>(args, args.m - 2, rows);
   two.m = 1;
+  two.c = 2 * args.c;
   block<Isa, K, 2, N>(two, 0);
 }
 
-/// 3x3: blocks of four vectors, then of one. 5x5: of one, for whose sums and weights there are registers.
+/// Blocks of four vectors, then of one. Sixteen registers are too few for the sums of 5x5 in four vectors.
 template <typename Isa, int K, int S>
 void row(const DwConvArgs& args) {
   constexpr int32_t kLanes = Isa::kLanes;
   int32_t first = 0;
-  if constexpr (K == 3) {
+  if constexpr (K == 3 || Isa::kHolds) {
     if (S == 1 && args.c == 2 * kLanes) return pairs<Isa, K, 4>(args);
-    for (; args.c - first >= 4 * kLanes; first += 4 * kLanes) block<Isa, K, S, 4>(args, first);
+    for (; args.c - first >= 4 * kLanes; first += 4 * kLanes) {
+      if constexpr (K == 3 && S == 1 && !Isa::kHolds) {
+        twos<Isa>(args, first);
+      } else {
+        block<Isa, K, S, 4>(args, first);
+      }
+    }
   }
   if (S == 1 && 2 * args.c == kLanes) return pairs<Isa, K, 1>(args);
   for (; first < args.c; first += kLanes) block<Isa, K, S, 1>(args, first);

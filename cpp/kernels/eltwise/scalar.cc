@@ -43,7 +43,9 @@ inline void affine_block(const AffineArgs& args, const uint8_t* x, int32_t c, in
   int32_t rounded[kBlock];
   uint8_t u[kBlock];
   for (int32_t i = 0; i < n; ++i) {
-    t[i] = static_cast<float>(bias[i] + x[i] * w[i]) * scale[i];
+    // the folded bias may have wrapped; the sum has not
+    const uint32_t acc = static_cast<uint32_t>(bias[i]) + static_cast<uint32_t>(x[i] * w[i]);
+    t[i] = static_cast<float>(static_cast<int32_t>(acc)) * scale[i];
     t[i] = t[i] < lo ? lo : t[i];
     t[i] = t[i] > hi ? hi : t[i];
     t[i] += kMagic;

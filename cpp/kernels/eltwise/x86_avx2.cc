@@ -1,140 +1,194 @@
 // SPDX-License-Identifier: Apache-2.0
-/// eltwise for AVX2: residual add and per-channel affine, 32 bytes at a time.
+/// eltwise in AVX2:
 ///
-///   add     y = clamp(((a * m + b * n + rest) >> shift) + zy, lo, hi),  rest = 2^(shift-1) - za * m - zb * n
+///   add     y = clamp((((a - za) * m + (b - zb) * n + 2^(shift-1)) >> shift) + zy, lo, hi)
 ///   affine  y = requant(x * w(c) + bias(c), scale(c))
+///   table   y = table[x]
 ///
-///   intrinsic               instruction       Zen 5 per cycle   Skylake      for 32 outputs: add  affine
-///   _mm256_cvtepu8_epi32    VPMOVZXBD y, m64  2                 1            8               -
-///   _mm256_mullo_epi32      VPMULLD           2                 1 (2 uops)   8               -
-///   _mm256_mullo_epi16      VPMULLW           2                 2            -               2
-///   requantise              see isa/x86_avx2.h                               -               18
+/// | instruction            | per cycle Zen 5, Haswell | use                                                |
+/// |------------------------|--------------------------|----------------------------------------------------|
+/// | vpmaddwd ymm           | 2, 1                     | a * m + b * n, both products at once               |
+/// | vpmullw ymm            | 2, 1                     | x * w, exact in 16 bits                            |
+/// | vpshufb ymm            | 2, 1                     | 16 entries of the table, 32 bytes at a time        |
+/// | vpsubsb ymm            | 4, 2                     | steps the index to the next 16 entries             |
 ///
-/// Bounds: |a - za| <= 255 and m, n < 2^21, so the add's sum stays below 2^30; x * w is at most 255 * 128 in
-/// magnitude and fits int16. Clamping is by saturating packs and vpminub/vpmaxub, which keep the order of values.
-/// Memory: reads and writes c bytes of each pixel and c entries of w, bias and scale, exactly.
-#include <immintrin.h>
-
-#include <cstddef>
-#include <cstdint>
+/// Algebra of add: m = 2048 * m1 + m0, n likewise, so
+///   a * m + b * n = a * m0 + b * n0 + (128 a) * (16 m1) + (128 b) * (16 n1)
+/// where every factor fits in 16 signed bits: two vpmaddwd, no vpmulld. One constant holds both zero points and the
+/// rounding term. Packing to 16 bits saturates; it keeps the order, so what it changes is clamped away after it.
+/// Algebra of table: vpshufb answers 0 where bit 7 of an index is set. With x - 16 i as index, part i answers for
+/// x >= 16 i alone (saturation keeps what is negative negative), and the exclusive-or of the parts t(i) ^ t(i-1) up to
+/// x / 16 is t(x / 16). Bytes from 128 on do the same with x - 128 on the upper eight parts.
+/// Bounds: m, n <= 2^21, so 16 m1 <= 2^14, 128 a < 2^15, and every sum stays below 2^31; |x * w| <= 255 * 128 < 2^15.
+/// Memory: reads up to 31 bytes behind each run of pixels (slack), constants exactly; writes c bytes of each pixel.
+/// y may be a, b or x itself: a block is stored after it was read, and nothing is read twice.
+#include "kernels/isa/x86_avx2.h"
 
 #include "kernels/eltwise/eltwise.h"
-#include "kernels/isa/x86_avx2.h"
 
 namespace ek {
 
 void eltwise_add_avx2(const AddArgs& args);
 void eltwise_affine_avx2(const AffineArgs& args);
+void eltwise_table_avx2(const TableArgs& args);
 
 namespace {
 
+EK_INLINE __m128i load_u8x16(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+
+EK_INLINE __m256i load_u8x32(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+
+// ---- add ---------------------------------------------------------------------------------------------------------
+
 struct Add256 {
-  __m256i m_s32x8, n_s32x8, rest_s32x8, zero_s16x16, lo_u8x32, hi_u8x32;
+  __m256i high_s16x16, low_s16x16;  ///< pairs (16 m1, 16 n1) and (m0, n0)
+  __m256i rest_s32x8;               ///< 2^(shift-1) - za * m - zb * n
+  __m256i zy_s16x16, lo_u8x32, hi_u8x32;
   __m128i shift;
 };
 
 EK_INLINE Add256 load_add256(const AddArgs& args) {
-  const int32_t rest = (1 << (args.shift - 1)) - args.za * args.m - args.zb * args.n;
-  return {_mm256_set1_epi32(args.m),
-          _mm256_set1_epi32(args.n),
-          _mm256_set1_epi32(rest),
-          _mm256_set1_epi16(static_cast<int16_t>(args.zy)),
-          _mm256_set1_epi8(static_cast<int8_t>(args.lo)),
-          _mm256_set1_epi8(static_cast<int8_t>(args.hi)),
-          _mm_cvtsi32_si128(args.shift)};
+  Add256 k;
+  k.high_s16x16 = _mm256_set1_epi32((args.n >> 11) << 20 | (args.m >> 11) << 4);
+  k.low_s16x16 = _mm256_set1_epi32((args.n & 2047) << 16 | (args.m & 2047));
+  k.rest_s32x8 = _mm256_set1_epi32((1 << (args.shift - 1)) - args.za * args.m - args.zb * args.n);
+  k.zy_s16x16 = _mm256_set1_epi16(static_cast<int16_t>(args.zy));
+  k.lo_u8x32 = _mm256_set1_epi8(static_cast<int8_t>(args.lo));
+  k.hi_u8x32 = _mm256_set1_epi8(static_cast<int8_t>(args.hi));
+  k.shift = _mm_cvtsi32_si128(args.shift);
+  return k;
 }
 
-/// Eight sums, shifted: without output zero point and clamp.
-EK_INLINE __m256i add8_s32x8(const uint8_t* a, const uint8_t* b, const Add256& k) {
-  const __m256i a_s32x8 = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(a)));
-  const __m256i b_s32x8 = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(b)));
-  const __m256i a_part = _mm256_add_epi32(_mm256_mullo_epi32(a_s32x8, k.m_s32x8), k.rest_s32x8);
-  return _mm256_sra_epi32(_mm256_add_epi32(a_part, _mm256_mullo_epi32(b_s32x8, k.n_s32x8)), k.shift);
+/// Eight sums, shifted, of eight pairs.
+EK_INLINE __m256i add_s32x8(__m256i ab_s16x16, const Add256& k) {
+  const __m256i high_s32x8 = _mm256_madd_epi16(_mm256_slli_epi16(ab_s16x16, 7), k.high_s16x16);
+  const __m256i low_s32x8 = _mm256_add_epi32(_mm256_madd_epi16(ab_s16x16, k.low_s16x16), k.rest_s32x8);
+  return _mm256_sra_epi32(_mm256_add_epi32(high_s32x8, low_s32x8), k.shift);
 }
 
-EK_INLINE __m256i add32_u8x32(const uint8_t* a, const uint8_t* b, const Add256& k) {
-  const __m256i ab_s16x16 = _mm256_packs_epi32(add8_s32x8(a, b, k), add8_s32x8(a + 8, b + 8, k));
-  const __m256i cd_s16x16 = _mm256_packs_epi32(add8_s32x8(a + 16, b + 16, k), add8_s32x8(a + 24, b + 24, k));
-  const __m256i y_u8x32 = _mm256_packus_epi16(_mm256_adds_epi16(ab_s16x16, k.zero_s16x16),
-                                              _mm256_adds_epi16(cd_s16x16, k.zero_s16x16));
-  const __m256i clamped_u8x32 = _mm256_min_epu8(_mm256_max_epu8(y_u8x32, k.lo_u8x32), k.hi_u8x32);
-  return _mm256_permutevar8x32_epi32(clamped_u8x32, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+EK_INLINE __m256i add_u8x32(__m256i a_u8x32, __m256i b_u8x32, const Add256& k) {
+  const __m256i zero = _mm256_setzero_si256();
+  const __m256i ab0_u8x32 = _mm256_unpacklo_epi8(a_u8x32, b_u8x32), ab1_u8x32 = _mm256_unpackhi_epi8(a_u8x32, b_u8x32);
+  const __m256i s0_s32x8 = add_s32x8(_mm256_unpacklo_epi8(ab0_u8x32, zero), k);
+  const __m256i s1_s32x8 = add_s32x8(_mm256_unpackhi_epi8(ab0_u8x32, zero), k);
+  const __m256i s2_s32x8 = add_s32x8(_mm256_unpacklo_epi8(ab1_u8x32, zero), k);
+  const __m256i s3_s32x8 = add_s32x8(_mm256_unpackhi_epi8(ab1_u8x32, zero), k);
+  const __m256i s01_s16x16 = _mm256_adds_epi16(_mm256_packs_epi32(s0_s32x8, s1_s32x8), k.zy_s16x16);
+  const __m256i s23_s16x16 = _mm256_adds_epi16(_mm256_packs_epi32(s2_s32x8, s3_s32x8), k.zy_s16x16);
+  const __m256i y_u8x32 = _mm256_packus_epi16(s01_s16x16, s23_s16x16);  // undoes the order of the unpacking
+  return _mm256_min_epu8(_mm256_max_epu8(y_u8x32, k.lo_u8x32), k.hi_u8x32);
 }
 
-/// The last 1..31 bytes of a run, through local copies.
-EK_INLINE void add_tail(const uint8_t* a, const uint8_t* b, uint8_t* y, int32_t n, const Add256& k) {
-  uint8_t a_u8[32], b_u8[32];
-  __builtin_memcpy(a_u8, a, static_cast<size_t>(n));
-  __builtin_memcpy(b_u8, b, static_cast<size_t>(n));
-  const __m256i y_u8x32 = add32_u8x32(a_u8, b_u8, k);
-  if (n > 16) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(y), _mm256_castsi256_si128(y_u8x32));
-    return store_u8x16(y + 16, _mm256_extracti128_si256(y_u8x32, 1), n - 16);
-  }
-  store_u8x16(y, _mm256_castsi256_si128(y_u8x32), n);
-}
+// ---- affine ------------------------------------------------------------------------------------------------------
 
-/// rne of min(t, hi) of channels [c, c + 8), whose products x * w stand in one half of `xw`.
-EK_INLINE __m256i affine8_s32x8(__m128i xw_s16x8, const AffineArgs& args, int32_t c, const Requant256& r) {
-  const __m256i bias_s32x8 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(args.bias + c));
-  const __m256i acc_s32x8 = _mm256_add_epi32(_mm256_cvtepi16_epi32(xw_s16x8), bias_s32x8);
-  return round_s32x8(acc_s32x8, _mm256_loadu_ps(args.scale + c), r);
-}
-
-EK_INLINE __m256i products_s16x16(const uint8_t* x, const int8_t* w) {
-  const __m256i x_s16x16 = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
+/// Sixteen channels, rounded but not yet clipped below.
+EK_INLINE void affine_s32x16(const uint8_t* x, const int8_t* w, const int32_t* bias, const float* scale,
+                             const Requant256& r, __m256i& low_s32x8, __m256i& high_s32x8) {
+  const __m256i x_s16x16 = _mm256_cvtepu8_epi16(load_u8x16(x));
   const __m256i w_s16x16 = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w)));
-  return _mm256_mullo_epi16(x_s16x16, w_s16x16);
+  const __m256i product_s16x16 = _mm256_mullo_epi16(x_s16x16, w_s16x16);
+  const __m256i* bias_s32x8 = reinterpret_cast<const __m256i*>(bias);
+  low_s32x8 =
+      _mm256_add_epi32(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(product_s16x16)), _mm256_loadu_si256(bias_s32x8));
+  high_s32x8 = _mm256_add_epi32(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(product_s16x16, 1)),
+                                _mm256_loadu_si256(bias_s32x8 + 1));
+  low_s32x8 = round_s32x8(low_s32x8, _mm256_loadu_ps(scale), r);
+  high_s32x8 = round_s32x8(high_s32x8, _mm256_loadu_ps(scale + 8), r);
 }
 
-EK_INLINE void affine32(const AffineArgs& args, const uint8_t* x, uint8_t* y, int32_t c, const Requant256& r) {
-  const __m256i low = products_s16x16(x, args.w + c), high = products_s16x16(x + 16, args.w + c + 16);
-  const __m256i y_u8x32 = bytes_u8x32(affine8_s32x8(_mm256_castsi256_si128(low), args, c, r),
-                                      affine8_s32x8(_mm256_extracti128_si256(low, 1), args, c + 8, r),
-                                      affine8_s32x8(_mm256_castsi256_si128(high), args, c + 16, r),
-                                      affine8_s32x8(_mm256_extracti128_si256(high, 1), args, c + 24, r), r);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), y_u8x32);
+EK_INLINE __m256i affine_u8x32(const uint8_t* x, const int8_t* w, const int32_t* bias, const float* scale,
+                               const Requant256& r) {
+  __m256i s0_s32x8, s1_s32x8, s2_s32x8, s3_s32x8;
+  affine_s32x16(x, w, bias, scale, r, s0_s32x8, s1_s32x8);
+  affine_s32x16(x + 16, w + 16, bias + 16, scale + 16, r, s2_s32x8, s3_s32x8);
+  return bytes_u8x32(s0_s32x8, s1_s32x8, s2_s32x8, s3_s32x8, r);
 }
 
-/// 1..8 channels at c, read exactly.
-EK_INLINE void affine_tail(const AffineArgs& args, const uint8_t* x, uint8_t* y, int32_t c, int32_t n,
-                           const Requant256& r) {
-  uint8_t x_u8[16] = {};
-  int8_t w_s8[16] = {};
-  __builtin_memcpy(x_u8, x, static_cast<size_t>(n));
-  __builtin_memcpy(w_s8, args.w + c, static_cast<size_t>(n));
-  const __m256i valid_s32x8 = first_lanes_s32x8(n);
-  const __m256i xw_s32x8 = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(products_s16x16(x_u8, w_s8)));
-  const __m256i acc_s32x8 = _mm256_add_epi32(xw_s32x8, _mm256_maskload_epi32(args.bias + c, valid_s32x8));
-  const __m256i q_s32x8 = round_s32x8(acc_s32x8, _mm256_maskload_ps(args.scale + c, valid_s32x8), r);
-  store_u8x8(y, _mm256_castsi256_si128(bytes_u8x32(q_s32x8, q_s32x8, q_s32x8, q_s32x8, r)), n);
+/// The constants of the last, partial block of channels, zero padded: constants have no slack.
+struct LastChannels {
+  int8_t w[32];
+  int32_t bias[32];
+  float scale[32];
+};
+
+EK_INLINE void load_last(const AffineArgs& args, int32_t first, LastChannels& last) {
+  const size_t n = static_cast<size_t>(args.c - first);
+  last = {};
+  __builtin_memcpy(last.w, args.w + first, n);
+  __builtin_memcpy(last.bias, args.bias + first, 4 * n);
+  __builtin_memcpy(last.scale, args.scale + first, 4 * n);
+}
+
+// ---- table -------------------------------------------------------------------------------------------------------
+
+/// Part i is entries 16 i to 16 i + 15, in both halves, exclusive-or part i - 1 (parts 0 and 8: alone).
+struct Table256 {
+  __m256i part_u8x32[16];
+};
+
+EK_INLINE Table256 load_table256(const uint8_t* bytes) {
+  Table256 table;
+  for (int i = 0; i < 16; ++i) {
+    const __m128i own_u8x16 = load_u8x16(bytes + 16 * i);
+    const __m128i last_u8x16 = i % 8 == 0 ? _mm_setzero_si128() : load_u8x16(bytes + 16 * i - 16);
+    table.part_u8x32[i] = _mm256_broadcastsi128_si256(_mm_xor_si128(own_u8x16, last_u8x16));
+  }
+  return table;
+}
+
+EK_INLINE __m256i lookup_u8x32(__m256i x_u8x32, const Table256& table) {
+  const __m256i step_s8x32 = _mm256_set1_epi8(16);
+  __m256i lower_s8x32 = x_u8x32;
+  __m256i upper_s8x32 = _mm256_xor_si256(x_u8x32, _mm256_set1_epi8(-128));
+  __m256i y_u8x32 = _mm256_setzero_si256(), z_u8x32 = _mm256_setzero_si256();
+  EK_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    y_u8x32 = _mm256_xor_si256(y_u8x32, _mm256_shuffle_epi8(table.part_u8x32[i], lower_s8x32));
+    z_u8x32 = _mm256_xor_si256(z_u8x32, _mm256_shuffle_epi8(table.part_u8x32[8 + i], upper_s8x32));
+    lower_s8x32 = _mm256_subs_epi8(lower_s8x32, step_s8x32);
+    upper_s8x32 = _mm256_subs_epi8(upper_s8x32, step_s8x32);
+  }
+  return _mm256_xor_si256(y_u8x32, z_u8x32);
 }
 
 }  // namespace
 
 void eltwise_add_avx2(const AddArgs& args) {
+  const Add256 k = load_add256(args);
   const bool dense = args.a_px == args.c && args.b_px == args.c && args.y_px == args.c;
   const int32_t runs = dense ? 1 : args.pixels, length = dense ? args.pixels * args.c : args.c;
-  const Add256 k = load_add256(args);
   for (int32_t p = 0; p < runs; ++p) {
     const uint8_t *a = args.a + p * args.a_px, *b = args.b + p * args.b_px;
     uint8_t* y = args.y + p * args.y_px;
-    int32_t i = 0;
-    for (; i + 32 <= length; i += 32) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + i), add32_u8x32(a + i, b + i, k));
-    }
-    if (i < length) add_tail(a + i, b + i, y + i, length - i, k);
+    for (int32_t i = 0; i < length; i += 32)
+      store_u8x32(y + i, add_u8x32(load_u8x32(a + i), load_u8x32(b + i), k), length - i);
   }
 }
 
 void eltwise_affine_avx2(const AffineArgs& args) {
   const Requant256 r = load_requant256(args.out);
+  const int32_t whole = args.c & ~31;
+  LastChannels last;
+  if (whole < args.c) load_last(args, whole, last);
   for (int32_t p = 0; p < args.pixels; ++p) {
     const uint8_t* x = args.x + p * args.x_px;
     uint8_t* y = args.y + p * args.y_px;
-    int32_t c = 0;
-    for (; c + 32 <= args.c; c += 32) affine32(args, x + c, y + c, c, r);
-    for (; c < args.c; c += 8) affine_tail(args, x + c, y + c, c, args.c - c < 8 ? args.c - c : 8, r);
+    for (int32_t c = 0; c < whole; c += 32) {
+      store_u8x32(y + c, affine_u8x32(x + c, args.w + c, args.bias + c, args.scale + c, r), 32);
+    }
+    if (whole == args.c) continue;
+    store_u8x32(y + whole, affine_u8x32(x + whole, last.w, last.bias, last.scale, r), args.c - whole);
+  }
+}
+
+void eltwise_table_avx2(const TableArgs& args) {
+  const Table256 table = load_table256(args.table);
+  const bool dense = args.x_px == args.c && args.y_px == args.c;
+  const int32_t runs = dense ? 1 : args.pixels, length = dense ? args.pixels * args.c : args.c;
+  for (int32_t p = 0; p < runs; ++p) {
+    const uint8_t* x = args.x + p * args.x_px;
+    uint8_t* y = args.y + p * args.y_px;
+    for (int32_t i = 0; i < length; i += 32) store_u8x32(y + i, lookup_u8x32(load_u8x32(x + i), table), length - i);
   }
 }
 

@@ -9,7 +9,7 @@
 
 namespace ek {
 
-#define EK_QGEMM_KERNEL(name, isa, elem, mr, nr, kr, lanes, fits, cycles) void name(const QGemmArgs& args);
+#define EK_QGEMM_KERNEL(name, isa, elem, a_zero, mr, nr, kr, lanes, fits, cycles) void name(const QGemmArgs& args);
 #include "kernels/qgemm/kernels.def"
 #undef EK_QGEMM_KERNEL
 
@@ -21,6 +21,9 @@ constexpr int32_t kBatchBytes = 8192, kBatchPixels = 48;
 
 int32_t taps_of(const FirstConvProblem& problem) { return problem.kh * problem.kw * problem.c; }
 bool fits_all(const FirstConvProblem& problem) { return taps_of(problem) <= kFirstConvMaxTaps; }
+#if defined(EK_ARCH_X86)
+bool fits_k32(const FirstConvProblem& problem) { return taps_of(problem) <= 32; }
+#endif
 
 /// Runs a strip as batches of whole tiles: gather, then multiply.
 template <GatherFn kGather, QGemmFn kMultiply, Elem kElem, int32_t kMr>
@@ -119,7 +122,7 @@ void firstconv_pack(const FirstConvKernel& kernel, const int8_t* w, int32_t kh, 
                     const float* scale, int32_t first, int32_t columns, int32_t input_zero, void* panel,
                     int32_t* panel_bias, float* panel_scale) {
   const QGemmKernel gemm = {kernel.row,  kernel.mr, kernel.nr, kernel.kr, kernel.lanes,
-                            kernel.elem, nullptr,   nullptr,   nullptr};
+                            kernel.elem, 0,         nullptr,   nullptr,   nullptr};
   qgemm_pack(gemm, w, 1, 1, kh * row_taps, false, bias, scale, first, columns, input_zero, panel, panel_bias,
              panel_scale);
 }

@@ -16,6 +16,5 @@ constexpr int32_t kGatherSpill = 32;
 void gather_u8(const FirstConvArgs& args, int32_t first, int32_t count, int32_t step, void* taps);
 void gather_u8_avx2(const FirstConvArgs& args, int32_t first, int32_t count, int32_t step, void* taps);
 void gather_s16_avx2(const FirstConvArgs& args, int32_t first, int32_t count, int32_t step, void* taps);
-void gather_u8_avx512vnni(const FirstConvArgs& args, int32_t first, int32_t count, int32_t step, void* taps);
 
 }  // namespace ek

@@ -29,12 +29,13 @@ namespace {
 
 /// Where byte 32 * half + i of the taps comes from in kernel row ky, for VPSHUFB: j in 0..15, or -1 for another row.
 EK_INLINE __m256i moves_u8x32(int32_t row_taps, int32_t ky, int32_t half) {
-  alignas(32) int8_t move[32];
-  for (int32_t i = 0; i < 32; ++i) {
-    const int32_t j = 32 * half + i - ky * row_taps;
-    move[i] = static_cast<int8_t>(j >= 0 && j < row_taps ? j : -1);
-  }
-  return _mm256_load_si256(reinterpret_cast<const __m256i*>(move));
+  const __m256i i_u8x32 = _mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+                                           22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+  const __m256i skip_u8x32 = _mm256_set1_epi8(static_cast<int8_t>(ky * row_taps - 32 * half));
+  const __m256i last_u8x32 = _mm256_set1_epi8(static_cast<int8_t>(row_taps - 1));
+  const __m256i j_u8x32 = _mm256_sub_epi8(i_u8x32, skip_u8x32);  // below 0 is 128 and more
+  const __m256i mine_u8x32 = _mm256_cmpeq_epi8(_mm256_min_epu8(j_u8x32, last_u8x32), j_u8x32);
+  return _mm256_blendv_epi8(_mm256_set1_epi8(-1), j_u8x32, mine_u8x32);
 }
 
 template <int KH, int kHalves, bool kWiden>

@@ -5,8 +5,9 @@
 ///   ring   lane = clip(rne(float(acc) * m)) + zero, shifted to its slot
 ///
 /// Both are kernel.h's Requant: lo, hi and zero are integers, and rounding is monotone, so clipping below may wait
-/// until after rounding and saturation (vpackssdw, vpaddsw and vpackuswb keep the order), where one instruction
-/// clips 32 outputs. Clipping above may not: vcvtps2dq turns a float beyond int32 into INT32_MIN.
+/// until after rounding and saturation, where one instruction clips 32 outputs (vpackssdw and vpackuswb keep the order,
+/// and -32768..255 plus a zero of 0..255 stays int16). Clipping above may not: vcvtps2dq turns a float beyond int32
+/// into INT32_MIN.
 #pragma once
 #include <immintrin.h>
 
@@ -37,7 +38,7 @@ EK_INLINE void hold(__m256i& v) { __asm__("" : "+x"(v)); }
 
 struct Requant256 {
   __m256 lo_f32x8, hi_f32x8;
-  __m256i zero_s32x8;             ///< ring
+  __m256i zero_s32x8;  ///< ring
   __m256i zero_s16x16, lo_u8x32;  ///< NHWC; lo here is the least output byte
 };
 
@@ -60,8 +61,8 @@ EK_INLINE __m256i round_s32x8(__m256i acc_s32x8, __m256 scale_f32x8, const Requa
 /// Four rounded vectors to 32 finished bytes, packed inside 128-bit lanes: [a0..a3 b0..b3 c0..c3 d0..d3 | a4.. | …].
 EK_INLINE __m256i bytes_in_lanes_u8x32(__m256i a_s32x8, __m256i b_s32x8, __m256i c_s32x8, __m256i d_s32x8,
                                        const Requant256& r) {
-  const __m256i ab_s16x16 = _mm256_adds_epi16(_mm256_packs_epi32(a_s32x8, b_s32x8), r.zero_s16x16);
-  const __m256i cd_s16x16 = _mm256_adds_epi16(_mm256_packs_epi32(c_s32x8, d_s32x8), r.zero_s16x16);
+  const __m256i ab_s16x16 = _mm256_add_epi16(_mm256_packs_epi32(a_s32x8, b_s32x8), r.zero_s16x16);
+  const __m256i cd_s16x16 = _mm256_add_epi16(_mm256_packs_epi32(c_s32x8, d_s32x8), r.zero_s16x16);
   return _mm256_max_epu8(_mm256_packus_epi16(ab_s16x16, cd_s16x16), r.lo_u8x32);
 }
 
@@ -99,6 +100,13 @@ EK_INLINE void store_u8x16(uint8_t* y, __m128i v_u8x16, int32_t n) {
   if (n & 1) *y = static_cast<uint8_t>(_mm_cvtsi128_si32(v_u8x16));
 }
 
+/// Stores the first n bytes (1..32), no other.
+EK_INLINE void store_u8x32(uint8_t* y, __m256i v_u8x32, int32_t n) {
+  if (n >= 32) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), v_u8x32);
+  if (n > 16) store_u8x16(y + 16, _mm256_extracti128_si256(v_u8x32, 1), n - 16);
+  store_u8x16(y, _mm256_castsi256_si128(v_u8x32), n);
+}
+
 /// Stores the first n bytes (1..8), no other.
 EK_INLINE void store_u8x8(uint8_t* y, __m128i v_u8x16, int32_t n) {
   if (n >= 8) return _mm_storel_epi64(reinterpret_cast<__m128i*>(y), v_u8x16);
@@ -107,7 +115,7 @@ EK_INLINE void store_u8x8(uint8_t* y, __m128i v_u8x16, int32_t n) {
 
 /// Where a ring row goes inside each 32-bit lane (base/layout.h).
 struct RingSlot256 {
-  __m128i shift;         ///< bits
+  __m128i shift;  ///< bits
   __m256i others_s32x8;  ///< the bits of a lane that belong to other rows
 };
 

@@ -5,8 +5,9 @@
 ///   ring   lane = clip(rne(float(acc) * m)) + zero, shifted to its slot
 ///
 /// Both are kernel.h's Requant: lo, hi and zero are integers, and rounding is monotone, so clipping below may wait
-/// until after rounding and saturation (vpackssdw, vpaddsw and vpackuswb keep the order), where one instruction
-/// clips 64 outputs. Clipping above may not: vcvtps2dq turns a float beyond int32 into INT32_MIN.
+/// until after rounding and saturation, where one instruction clips 64 outputs (vpackssdw and vpackuswb keep the order,
+/// and -32768..255 plus a zero of 0..255 stays int16). Clipping above may not: vcvtps2dq turns a float beyond int32
+/// into INT32_MIN.
 #pragma once
 #include <immintrin.h>
 
@@ -37,7 +38,7 @@ EK_INLINE void hold(__m512i& v) { __asm__("" : "+v"(v)); }
 
 struct Requant512 {
   __m512 lo_f32x16, hi_f32x16;
-  __m512i zero_s32x16;            ///< ring
+  __m512i zero_s32x16;  ///< ring
   __m512i zero_s16x32, lo_u8x64;  ///< NHWC; lo here is the least output byte
 };
 
@@ -60,8 +61,8 @@ EK_INLINE __m512i round_s32x16(__m512i acc_s32x16, __m512 scale_f32x16, const Re
 /// Four rounded vectors to 64 finished bytes, packed inside 128-bit lanes: [a0..a3 b0..b3 c0..c3 d0..d3 | a4.. | …].
 EK_INLINE __m512i bytes_in_lanes_u8x64(__m512i a_s32x16, __m512i b_s32x16, __m512i c_s32x16, __m512i d_s32x16,
                                        const Requant512& r) {
-  const __m512i ab_s16x32 = _mm512_adds_epi16(_mm512_packs_epi32(a_s32x16, b_s32x16), r.zero_s16x32);
-  const __m512i cd_s16x32 = _mm512_adds_epi16(_mm512_packs_epi32(c_s32x16, d_s32x16), r.zero_s16x32);
+  const __m512i ab_s16x32 = _mm512_add_epi16(_mm512_packs_epi32(a_s32x16, b_s32x16), r.zero_s16x32);
+  const __m512i cd_s16x32 = _mm512_add_epi16(_mm512_packs_epi32(c_s32x16, d_s32x16), r.zero_s16x32);
   return _mm512_max_epu8(_mm512_packus_epi16(ab_s16x32, cd_s16x32), r.lo_u8x64);
 }
 
@@ -97,7 +98,7 @@ EK_INLINE void store_u8x32(uint8_t* y, __m256i v_u8x32, int32_t n) {
 
 /// Where a ring row goes inside each 32-bit lane (base/layout.h).
 struct RingSlot512 {
-  __m128i shift;    ///< bits
+  __m128i shift;  ///< bits
   __mmask64 bytes;  ///< the bytes of 16 lanes that belong to this row
 };
 

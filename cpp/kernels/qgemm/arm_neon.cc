@@ -23,6 +23,9 @@
 #include "kernels/qgemm/qgemm.h"
 
 namespace ek {
+
+void qgemm_u8_4x4x16_neon(const QGemmArgs& args);
+
 namespace {
 
 /// Adds one k group of MR pixels x 4 columns.

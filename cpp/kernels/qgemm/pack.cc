@@ -70,7 +70,7 @@ void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t 
     } else {
       pack_column(kernel, taps, w_n, column, width, static_cast<int16_t*>(panel));
     }
-    panel_bias[column] = fold_bias(bias[n], w_n, depth, input_zero);
+    panel_bias[column] = fold_bias(bias[n], w_n, depth, input_zero - kernel.a_zero);
     panel_scale[column] = scale[n];
   }
 }

@@ -3,7 +3,7 @@
 
 namespace ek {
 
-#define EK_QGEMM_KERNEL(name, isa, elem, mr, nr, kr, lanes, fits, cycles) void name(const QGemmArgs& args);
+#define EK_QGEMM_KERNEL(name, isa, elem, a_zero, mr, nr, kr, lanes, fits, cycles) void name(const QGemmArgs& args);
 #include "kernels/qgemm/kernels.def"
 #undef EK_QGEMM_KERNEL
 
@@ -17,10 +17,16 @@ namespace {
 constexpr Elem kU8 = Elem::kU8;
 constexpr Elem kS16 = Elem::kS16;
 
-// Every row keeps int32 sums exact for every int8 weight, -128 included, and takes any m, n and k.
+// Every x86 row keeps int32 sums exact for every int8 weight, -128 included, and takes any m, n and k.
 bool fits_all(const QGemmProblem&) { return true; }
 #if defined(EK_ARCH_X86)
 bool fits_k32(const QGemmProblem& problem) { return problem.taps == 1 && problem.k <= 32; }
+#endif
+
+#if defined(EK_ARCH_ARM)
+bool fits_no_minus_128(const QGemmProblem& problem) {
+  return !problem.has_minus_128 && problem.store == QGemmStore::kNhwc;
+}
 #endif
 
 constexpr int32_t ceil_div(int32_t value, int32_t step) { return (value + step - 1) / step; }
@@ -35,23 +41,26 @@ struct Rates {
   double tile;    ///< cycles of loop control per tile
 };
 constexpr double kCall = 12.0;            // cycles
+constexpr double kTap = 12.0;             // cycles of loop control for each tap but the first, per tile
 constexpr double kNearWeights = 32768.0;  // bytes that stay in L1
 constexpr double kStream = 40.0;          // bytes of weights per cycle from L2
 
 /// Cycles of `m` pixels times one panel of `vectors`: the slower of dots and loads for each k group, and the epilogue.
-double panel_cycles(const Rates& row, int32_t m, int32_t vectors, int32_t groups, double epilogue) {
+double panel_cycles(const Rates& row, int32_t m, int32_t vectors, int32_t groups, double tile, double epilogue) {
   const int32_t tiles = ceil_div(m, row.mr);
   const double dots = static_cast<double>(m) * vectors / row.dots;
   const double loads = (static_cast<double>(m) + static_cast<double>(tiles) * vectors) / row.loads;
-  return groups * (dots > loads ? dots : loads) + tiles * row.tile + epilogue * m * vectors + kCall;
+  return groups * (dots > loads ? dots : loads) + tiles * tile + epilogue * m * vectors + kCall;
 }
 
 double predict(const Rates& row, const QGemmProblem& problem) {
-  const int32_t groups = ceil_div(problem.k, row.kr);
+  const int32_t taps = problem.taps > 0 ? problem.taps : 1;
+  const int32_t groups = taps * ceil_div(problem.k / taps, row.kr);
+  const double tile = row.tile + kTap * (taps - 1);
   const int32_t panels = problem.n / row.nr, rest = problem.n % row.nr;
   const double epilogue = problem.store == QGemmStore::kNhwc ? row.nhwc : row.ring;
-  double cycles = panels * panel_cycles(row, problem.m, row.nr / row.lanes, groups, epilogue);
-  if (rest) cycles += panel_cycles(row, problem.m, ceil_div(rest, row.lanes), groups, epilogue);
+  double cycles = panels * panel_cycles(row, problem.m, row.nr / row.lanes, groups, tile, epilogue);
+  if (rest) cycles += panel_cycles(row, problem.m, ceil_div(rest, row.lanes), groups, tile, epilogue);
   const double weights = static_cast<double>(problem.n) * problem.k;
   const double stream = weights > kNearWeights ? weights / kStream : 0.0;
   return cycles > stream ? cycles : stream;
@@ -72,13 +81,17 @@ double cycles_avx2(const QGemmProblem& problem) {
   return widen + predict({6, 16, 2, 8, 1.7, 2.0, 1.8, 2.4, 11.0}, problem);
 }
 #endif
+#if defined(EK_ARCH_ARM)
+// Three instructions for 16 products on one pipe each: an A72 does one SMULL or SMLAL2 and one SADALP per cycle.
+double cycles_neon(const QGemmProblem& problem) { return predict({4, 4, 16, 4, 0.125, 1.0, 8.0, 8.0, 16.0}, problem); }
+#endif
 double cycles_scalar(const QGemmProblem& problem) { return predict({4, 8, 1, 8, 0.4, 2.0, 45.0, 45.0, 16.0}, problem); }
 
 }  // namespace
 
 const QGemmKernel kQGemmKernels[] = {
-#define EK_QGEMM_KERNEL(name, isa, elem, mr, nr, kr, lanes, fits, cycles) \
-  {{#name, "qgemm", isa}, mr, nr, kr, lanes, elem, fits, cycles, name},
+#define EK_QGEMM_KERNEL(name, isa, elem, a_zero, mr, nr, kr, lanes, fits, cycles) \
+  {{#name, "qgemm", isa}, mr, nr, kr, lanes, elem, a_zero, fits, cycles, name},
 #include "kernels/qgemm/kernels.def"
 #undef EK_QGEMM_KERNEL
 };

@@ -27,7 +27,7 @@ struct QGemmArgs {
                                ///< KR - 1 elements behind a tap are read and multiplied by 0
   ptrdiff_t a_px, a_kx;
   int32_t m;                   ///< output pixels of the strip, >= 1
-  // B: one packed panel, see pack.h
+  // B: one packed panel, see pack.cc
   const void* w;
   const int32_t* bias;         ///< [NR] zero point folded in: bias(n) - uz * sum(w(n)); padded with zeros
   const float* scale;          ///< [NR] m = s_in * s_w / s_out; padded with zeros
@@ -56,6 +56,7 @@ struct QGemmKernel {
   int32_t mr, nr, kr;          ///< tile: pixels, columns, k group
   int32_t lanes;               ///< columns a panel is rounded up to (one vector)
   Elem elem;                   ///< how it reads A
+  int32_t a_zero;              ///< taken from each byte as the row reads it: 128 where it flips to signed; pack folds it
   bool (*fits)(const QGemmProblem& problem);
   double (*cycles)(const QGemmProblem& problem);  ///< predicted, for one strip
   QGemmFn run;

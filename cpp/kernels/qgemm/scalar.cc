@@ -37,22 +37,25 @@ void accumulate(const QGemmArgs& args, int32_t i, uint32_t (&acc)[MR][kNr]) {
 
 void requantise(const QGemmArgs& args, const uint32_t (&acc)[kNr], uint8_t (&u)[kNr]) {
   constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23, bits 0x4b400000
+  const Requant out = args.out;          // a copy that no store to u can change
   int32_t sum[kNr], rounded[kNr];
   float t[kNr];
   std::memcpy(sum, acc, sizeof(sum));
   for (int n = 0; n < kNr; ++n) {
     t[n] = static_cast<float>(sum[n]) * args.scale[n];
-    t[n] = t[n] < args.out.lo ? args.out.lo : t[n];
-    t[n] = t[n] > args.out.hi ? args.out.hi : t[n];
+    t[n] = t[n] < out.lo ? out.lo : t[n];
+    t[n] = t[n] > out.hi ? out.hi : t[n];
     t[n] += kMagic;
   }
   std::memcpy(rounded, t, sizeof(rounded));
-  for (int n = 0; n < kNr; ++n) u[n] = static_cast<uint8_t>(rounded[n] - 0x4b400000 + args.out.zero);
+  for (int n = 0; n < kNr; ++n) u[n] = static_cast<uint8_t>(rounded[n] - 0x4b400000 + out.zero);
 }
 
 /// One pixel's n columns to NHWC, or to the slot of their 32-bit lanes in a ring.
 void store(const QGemmArgs& args, const uint8_t (&u)[kNr], uint8_t* y) {
-  if (args.store == QGemmStore::kNhwc) {
+  if (args.store == QGemmStore::kNhwc && args.n == kNr) {
+    std::memcpy(y, u, sizeof(u));
+  } else if (args.store == QGemmStore::kNhwc) {
     for (int32_t n = 0; n < args.n; ++n) y[n] = u[n];
   } else if (args.ring_elem == Elem::kU8) {
     for (int32_t n = 0; n < args.n; ++n) y[4 * n + args.slot] = u[n];

@@ -76,9 +76,9 @@ EK_INLINE void accumulate(const QGemmArgs& args, int32_t first, __m512i (&sum_s3
       sum_s32x16[p][v] = chain_s32x16[0][p][v];
       EK_UNROLL
       for (int c = 1; c < kChains; ++c) sum_s32x16[p][v] = _mm512_add_epi32(sum_s32x16[p][v], chain_s32x16[c][p][v]);
-      hold(sum_s32x16[p][v]);
     }
   }
+  hold_sums(sum_s32x16);
 }
 
 template <int MR, int V>

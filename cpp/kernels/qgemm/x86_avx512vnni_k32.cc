@@ -46,7 +46,10 @@ void strip(const QGemmArgs& args) {
       for (int v = 0; v < V; ++v) sum_s32x16[p][v] = bias_s32x16[v];
     }
     EK_UNROLL
-    for (int g = 0; g < kGroups; ++g) dot_group(a, 4 * g, a_px, w + 64 * V * g, sum_s32x16);
+    for (int g = 0; g < kGroups; ++g) {
+      dot_group(a, 4 * g, a_px, w + 64 * V * g, sum_s32x16);
+      hold_sums(sum_s32x16);  // keeps clang from finishing two pixels first and spilling the others' operands
+    }
     if (kStore == QGemmStore::kNhwc) {
       store_nhwc(out, y, sum_s32x16);
     } else {

@@ -26,6 +26,15 @@ EK_INLINE void dot_group(const uint8_t* const (&a)[(MR + 2) / 3], ptrdiff_t offs
   }
 }
 
+template <int MR, int V>
+EK_INLINE void hold_sums(__m512i (&sum_s32x16)[MR][V]) {
+  EK_UNROLL
+  for (int p = 0; p < MR; ++p) {
+    EK_UNROLL
+    for (int v = 0; v < V; ++v) hold(sum_s32x16[p][v]);
+  }
+}
+
 /// Requantisation and destination of a call, in registers.
 template <int V>
 struct Output {

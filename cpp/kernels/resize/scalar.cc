@@ -6,7 +6,8 @@
 /// Each source row is interpolated once and kept while output rows use it: rows j and j + 1 differ in their last
 /// bit, so h of row r lives in buffer r & 1.
 /// Bounds: h <= 255 * 2048 < 2^19, v before the shift <= 255 * 2^22 + 2^21 < 2^31.
-/// Memory: reads pixels 0 .. width - 1 of the rows it needs, nothing beside them; writes out_w x out_h x channels bytes.
+/// Memory: reads pixels 0 .. width - 1 of the rows it needs, nothing beside them; writes out_w x out_h x channels
+/// bytes.
 #include "kernels/resize/resize.h"
 
 namespace ek {

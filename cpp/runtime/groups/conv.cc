@@ -32,8 +32,8 @@ struct Shape {
 Shape shape_of(const Plan& plan, const OpView& op) {
   const auto& p = op.as<Conv2DParams>();
   const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
-  Shape s{p.kh, p.kw, x.c / p.groups, y.h, y.w, y.w, p.sh, ptrdiff_t{p.sw} * x.px, ptrdiff_t{p.dw} * x.px,
-          x.row, y.row, 0, 0, false};
+  Shape s{p.kh, p.kw, x.c / p.groups, y.h, y.w, y.w, p.sh, ptrdiff_t{p.sw} * x.px, ptrdiff_t{p.dw} * x.px, x.row, y.row,
+          0,    0,    false};
   const bool no_halo = plan.in(op).contiguous() && x.top + x.bottom == 0;
   const bool dense = p.groups == 1 && x.px == x.c && p.dw == 1;
   if (dense && no_halo && p.kh == x.h && p.kw == x.w && p.dh == 1) {
@@ -43,10 +43,10 @@ Shape shape_of(const Plan& plan, const OpView& op) {
     s.kc *= p.kw;
     s.kw = 1;
   }
-  s.wide_count = s.wide_count_last =
-      ((y.w - 1) * p.sw + (s.kw - 1) * p.dw) * x.px + (p.groups == 1 ? s.kc : x.c);
+  s.wide_count = s.wide_count_last = ((y.w - 1) * p.sw + (s.kw - 1) * p.dw) * x.px + (p.groups == 1 ? s.kc : x.c);
+  const TensorPlan &from = plan.in(op), &to = plan.out(op);
   const bool pointwise = p.kh == 1 && p.kw == 1 && p.sh == 1 && p.sw == 1 && p.top + p.left == 0;
-  if (pointwise && plan.in(op).contiguous() && plan.out(op).contiguous() && y.h == x.h && y.w == x.w) {
+  if (pointwise && from.contiguous() && to.contiguous() && to.ring_rows == 0 && y.h == x.h && y.w == x.w) {
     s.strips = 1;
     s.m = s.m_last = y.h * y.w;
     s.long_row = true;
@@ -54,10 +54,10 @@ Shape shape_of(const Plan& plan, const OpView& op) {
   return s;
 }
 
-/// A long row in pieces that a widened copy can hold.
-void cut_long_row(const Nhwc& x, const Nhwc& y, Shape* s) {
+/// A long row in pieces of at most `most` pixels: what a widened copy or a group's few rows can hold.
+void cut_long_row(const Nhwc& x, const Nhwc& y, int32_t most, Shape* s) {
   const int32_t pixels = s->m;
-  s->m = pixels < kWideStrip ? pixels : kWideStrip;
+  s->m = pixels < most ? pixels : most;
   s->strips = (pixels + s->m - 1) / s->m;
   s->m_last = pixels - (s->strips - 1) * s->m;
   s->in_row = ptrdiff_t{s->m} * x.px;
@@ -82,14 +82,19 @@ Choice choose(const Plan& plan, const OpView& op) {
   const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
   Choice c{};
   c.shape = shape_of(plan, op);
+  const int32_t kept = plan.in(op).ring_rows;
+  if (c.shape.long_row && kept != 0) cut_long_row(x, y, kept * x.w, &c.shape);
   const ConstantRecord& w = plan.model->constants[op.constants[0]];
   const int32_t columns = y.c / p.groups;
-  const QGemmProblem problem{c.shape.m, columns, c.shape.kh * c.shape.kw * c.shape.kc,
-                             has_minus_128(plan.model->constant<int8_t>(op.constants[0]), w.size), QGemmStore::kNhwc,
+  const QGemmProblem problem{c.shape.m,
+                             columns,
+                             c.shape.kh * c.shape.kw * c.shape.kc,
+                             has_minus_128(plan.model->constant<int8_t>(op.constants[0]), w.size),
+                             QGemmStore::kNhwc,
                              c.shape.kh * c.shape.kw};
   c.kernel = select_qgemm(problem, plan.cap);
   c.cycles = c.kernel->cycles(problem) * c.shape.strips * p.groups;
-  if (c.kernel->elem == Elem::kS16 && c.shape.long_row) cut_long_row(x, y, &c.shape);
+  if (c.kernel->elem == Elem::kS16 && c.shape.long_row && kept == 0) cut_long_row(x, y, kWideStrip, &c.shape);
   const Shape& s = c.shape;
   c.panels = {p.groups, columns, c.kernel->nr, 0, 0};
   c.panels.full = qgemm_panel_bytes(*c.kernel, s.kh, s.kw, s.kc, columns < c.kernel->nr ? columns : c.kernel->nr);
@@ -99,53 +104,51 @@ Choice choose(const Plan& plan, const OpView& op) {
   return c;
 }
 
-/// Points args.rows at the taps of strip `s`, input rows first * sy and on.
-void run_u8(const Step& step) {
+void set_panel(const ConvStep& c, int32_t group, int32_t panel, QGemmArgs* a) {
+  const ptrdiff_t entry = (ptrdiff_t{group} * c.panels.count + panel) * c.panels.nr;
+  a->w = c.panels.w + static_cast<size_t>(group) * c.panels.group_bytes +
+         static_cast<size_t>(panel) * c.panels.panel_bytes;
+  a->bias = c.panels.bias + entry;
+  a->scale = c.panels.scale + entry;
+  a->n = panel + 1 < c.panels.count ? c.panels.nr : c.panels.n_last;
+}
+
+void run_u8(const Step& step, int32_t first, int32_t end) {
   const ConvStep& c = step.conv;
   QGemmArgs a = c.args;
   for (int32_t g = 0; g < c.groups; ++g) {
-    const uint8_t* in_group = c.in + g * c.in_group;
     for (int32_t p = 0; p < c.panels.count; ++p) {
-      const ptrdiff_t entry = (ptrdiff_t{g} * c.panels.count + p) * c.panels.nr;
-      a.w = c.panels.w + static_cast<size_t>(g) * c.panels.group_bytes + static_cast<size_t>(p) * c.panels.panel_bytes;
-      a.bias = c.panels.bias + entry;
-      a.scale = c.panels.scale + entry;
-      a.n = p + 1 < c.panels.count ? c.panels.nr : c.panels.n_last;
-      a.y = c.y + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
-      for (int32_t s = 0; s < c.strips; ++s, a.y += c.y_strip) {
-        const uint8_t* tap = in_group + ptrdiff_t{s} * c.sy * c.in_row;
-        for (int32_t ky = 0; ky < a.kh; ++ky) c.rows[ky] = tap + ptrdiff_t{ky} * c.dy * c.in_row;
-        a.m = s + 1 < c.strips ? c.m : c.m_last;
+      set_panel(c, g, p, &a);
+      for (int32_t s = first; s < end; ++s) {
+        for (int32_t ky = 0; ky < a.kh; ++ky) c.rows[ky] = c.in.at(s * c.sy + ky * c.dy) + g * c.in_group;
+        a.m = s + 1 < step.strips ? c.m : c.m_last;
+        a.y = c.y.at(s) + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
         c.run(a);
       }
     }
   }
 }
 
-void run_s16(const Step& step) {
+void run_s16(const Step& step, int32_t first, int32_t end) {
   const ConvStep& c = step.conv;
   QGemmArgs a = c.args;
   int32_t ready = 0;  // input rows before this one are widened
-  for (int32_t s = 0; s < c.strips; ++s) {
-    const int32_t first = s * c.sy, end = first + c.wide_rows;
-    for (int32_t r = ready > first ? ready : first; r < end; ++r) {
-      c.widen(c.in + r * c.in_row, s + 1 < c.strips ? c.wide_count : c.wide_count_last,
+  for (int32_t s = first; s < end; ++s) {
+    const int32_t top = s * c.sy, bottom = top + c.wide_rows;
+    for (int32_t r = ready > top ? ready : top; r < bottom; ++r) {
+      c.widen(c.in.at(r), s + 1 < step.strips ? c.wide_count : c.wide_count_last,
               c.wide + (r % c.wide_rows) * c.wide_row);
     }
-    ready = end;
-    a.m = s + 1 < c.strips ? c.m : c.m_last;
+    ready = bottom;
+    a.m = s + 1 < step.strips ? c.m : c.m_last;
     for (int32_t g = 0; g < c.groups; ++g) {
       for (int32_t ky = 0; ky < a.kh; ++ky) {
-        const int16_t* row = c.wide + ((first + ky * c.dy) % c.wide_rows) * c.wide_row + g * c.in_group;
+        const int16_t* row = c.wide + ((top + ky * c.dy) % c.wide_rows) * c.wide_row + g * c.in_group;
         c.rows[ky] = reinterpret_cast<const uint8_t*>(row);
       }
       for (int32_t p = 0; p < c.panels.count; ++p) {
-        const ptrdiff_t entry = (ptrdiff_t{g} * c.panels.count + p) * c.panels.nr;
-        a.w = c.panels.w + static_cast<size_t>(g) * c.panels.group_bytes + static_cast<size_t>(p) * c.panels.panel_bytes;
-        a.bias = c.panels.bias + entry;
-        a.scale = c.panels.scale + entry;
-        a.n = p + 1 < c.panels.count ? c.panels.nr : c.panels.n_last;
-        a.y = c.y + s * c.y_strip + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
+        set_panel(c, g, p, &a);
+        a.y = c.y.at(s) + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
         c.run(a);
       }
     }
@@ -161,9 +164,11 @@ ek_status plan_conv(const Plan& plan, const OpView& op, Step* step, Error* error
   if (firstconv_cycles(plan, op) < c.cycles) return plan_firstconv(plan, op, step, error);
   step->kernel = c.kernel->row.name;
   step->cycles = c.cycles;
+  step->strips = c.shape.strips;
   step->weights_bytes = c.panels.bytes();
   step->scratch_bytes = align_line(static_cast<uint64_t>(c.shape.kh) * sizeof(uint8_t*));
-  if (c.kernel->elem == Elem::kS16) step->scratch_bytes += static_cast<uint64_t>(c.wide_rows) * c.wide_row * 2 + 2 * kSlack;
+  if (c.kernel->elem == Elem::kS16)
+    step->scratch_bytes += static_cast<uint64_t>(c.wide_rows) * c.wide_row * 2 + 2 * kSlack;
   return EK_OK;
 }
 
@@ -179,13 +184,14 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   c = {};
   c.run = choice.kernel->run;
   c.rows = reinterpret_cast<const uint8_t**>(scratch);
-  c.in = x.pixel() - p.top * x.shape.row - ptrdiff_t{p.left} * x.shape.px;
-  c.in_row = s.in_row;
+  c.in = x.taps(p.top, p.left);
+  c.in.step = s.in_row;
+  if (s.long_row && c.in.count != 0) c.in.count = 1;  // the rows that are kept make one strip
   c.in_group = x.shape.c / p.groups;
-  c.y = y.pixel();
-  c.y_strip = s.y_strip;
+  c.y = y.rows();
+  c.y.step = s.y_strip;
   c.y_group = y.shape.c / p.groups;
-  c.strips = s.strips, c.m = s.m, c.m_last = s.m_last;
+  c.m = s.m, c.m_last = s.m_last;
   c.groups = p.groups;
   c.sy = s.sy, c.dy = p.dh;
   c.widen = wide ? select_widen(plan.cap) : nullptr;
@@ -203,11 +209,12 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   c.args.y_px = y.shape.px;
 
   const ModelView& m = *plan.model;
-  c.panels = pack_panels(choice.panels, weights, [&](int32_t first, int32_t columns, void* panel, int32_t* bias, float* scale) {
-    qgemm_pack(*choice.kernel, m.constant<int8_t>(op.constants[0]), s.kh, s.kw, s.kc, false,
-               m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]), first, columns, x.zero, panel,
-               bias, scale);
-  });
+  c.panels = pack_panels(choice.panels, weights,
+                         [&](int32_t first, int32_t columns, void* panel, int32_t* bias, float* scale) {
+                           qgemm_pack(*choice.kernel, m.constant<int8_t>(op.constants[0]), s.kh, s.kw, s.kc, false,
+                                      m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]), first,
+                                      columns, x.zero, panel, bias, scale);
+                         });
   step->run = wide ? run_s16 : run_u8;
 }
 

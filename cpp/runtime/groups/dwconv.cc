@@ -18,20 +18,24 @@ Choice choose(const Plan& plan, const OpView& op) {
   const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
   const ConstantRecord& w = plan.model->constants[op.constants[0]];
   Choice c{};
-  c.problem = {p.kh, p.kw, p.sh, p.sw, p.dh, p.dw, x.c, y.w,
-               has_minus_128(plan.model->constant<int8_t>(op.constants[0]), w.size)};
+  c.problem = {p.kh, p.kw, p.sh,
+               p.sw, p.dh, p.dw,
+               x.c,  y.w,  has_minus_128(plan.model->constant<int8_t>(op.constants[0]), w.size)};
+  c.problem.unbounded =
+      dwconv_unbounded(c.problem, plan.model->constant<int8_t>(op.constants[0]),
+                       plan.model->constant<int32_t>(op.constants[1]), plan.model->constant<float>(op.constants[2]));
   c.kernel = select_dwconv(c.problem, plan.cap);
   c.lanes = round_up(x.c, c.kernel->block);
   c.packed = align_line(dwconv_packed_bytes(*c.kernel, c.problem));
   return c;
 }
 
-void run(const Step& step) {
+void run(const Step& step, int32_t first, int32_t end) {
   const DwConvStep& c = step.dwconv;
   DwConvArgs a = c.args;
-  const uint8_t* tap = c.in;
-  for (int32_t s = 0; s < c.strips; ++s, a.y += c.y_row, tap += c.sy * c.in_row) {
-    for (int32_t ky = 0; ky < a.kh; ++ky) c.rows[ky] = tap + ptrdiff_t{ky} * c.dy * c.in_row;
+  for (int32_t s = first; s < end; ++s) {
+    for (int32_t ky = 0; ky < a.kh; ++ky) c.rows[ky] = c.in.at(s * c.sy + ky * c.dy);
+    a.y = c.y.at(s);
     c.run(a);
   }
 }
@@ -40,6 +44,7 @@ ek_status plan_dwconv(const Plan& plan, const OpView& op, Step* step, Error*) {
   const Nhwc& y = plan.out(op).shape;
   const Choice c = choose(plan, op);
   step->kernel = c.kernel->row.name;
+  step->strips = y.h;
   step->macs = static_cast<uint64_t>(y.h) * static_cast<uint64_t>(y.w) * static_cast<uint64_t>(y.c) *
                static_cast<uint64_t>(c.problem.kh) * static_cast<uint64_t>(c.problem.kw);
   step->cycles = c.kernel->cycles(c.problem) * y.h;
@@ -61,10 +66,8 @@ void bind_dwconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weight
   c = {};
   c.run = choice.kernel->run;
   c.rows = reinterpret_cast<const uint8_t**>(scratch);
-  c.in = x.pixel() - p.top * x.shape.row - ptrdiff_t{p.left} * x.shape.px;
-  c.in_row = x.shape.row;
-  c.y_row = y.shape.row;
-  c.strips = y.shape.h;
+  c.in = x.taps(p.top, p.left);
+  c.y = y.rows();
   c.sy = p.sh, c.dy = p.dh;
   c.args.kh = p.kh, c.args.kw = p.kw;
   c.args.sx = p.sw, c.args.dx = p.dw;
@@ -73,7 +76,6 @@ void bind_dwconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weight
   c.args.in_px = x.shape.px;
   c.args.w = weights, c.args.bias = bias, c.args.scale = scale;
   c.args.out = requant_of(y, p.lo, p.hi);
-  c.args.y = y.pixel();
   c.args.y_px = y.shape.px;
   step->run = run;
 }

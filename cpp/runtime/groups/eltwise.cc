@@ -5,39 +5,53 @@
 namespace ek {
 namespace {
 
-void run_add(const Step& step) {
+void run_add(const Step& step, int32_t first, int32_t end) {
   const EltwiseStep& c = step.eltwise;
   AddArgs a = c.add;
-  for (int32_t s = 0; s < c.strips; ++s, a.a += c.a_row, a.b += c.b_row, a.y += c.y_row) c.kernel->add(a);
+  for (int32_t s = first; s < end; ++s) {
+    a.a = c.add.a + s * c.a_row, a.b = c.add.b + s * c.b_row, a.y = c.add.y + s * c.y_row;
+    c.kernel->add(a);
+  }
 }
 
-void run_affine(const Step& step) {
+void run_affine(const Step& step, int32_t first, int32_t end) {
   const EltwiseStep& c = step.eltwise;
   AffineArgs a = c.affine;
-  for (int32_t s = 0; s < c.strips; ++s, a.x += c.a_row, a.y += c.y_row) c.kernel->affine(a);
+  for (int32_t s = first; s < end; ++s) {
+    a.x = c.affine.x + s * c.a_row, a.y = c.affine.y + s * c.y_row;
+    c.kernel->affine(a);
+  }
 }
 
-void run_table(const Step& step) {
+void run_table(const Step& step, int32_t first, int32_t end) {
   const EltwiseStep& c = step.eltwise;
   TableArgs a = c.table;
-  for (int32_t s = 0; s < c.strips; ++s, a.x += c.a_row, a.y += c.y_row) c.kernel->table(a);
+  for (int32_t s = first; s < end; ++s) {
+    a.x = c.table.x + s * c.a_row, a.y = c.table.y + s * c.y_row;
+    c.kernel->table(a);
+  }
 }
 
-/// Strips and rows; pixels per strip by the return value.
-int32_t cut(const Plan& plan, const OpView& op, EltwiseStep* c) {
+/// Everything lies in one long row.
+bool is_long_row(const Plan& plan, const OpView& op) {
   bool long_row = plan.out(op).contiguous();
   for (const uint32_t i : op.inputs) long_row = long_row && plan.tensors[i].contiguous();
+  return long_row;
+}
+
+/// Distances of the rows; pixels per strip by the return value.
+int32_t cut(const Plan& plan, const OpView& op, EltwiseStep* c) {
   const Nhwc& y = plan.out(op).shape;
-  c->strips = long_row ? 1 : y.h;
   c->a_row = plan.in(op).shape.row;
   c->b_row = plan.in(op, op.inputs.size - 1).shape.row;
   c->y_row = y.row;
-  return long_row ? y.h * y.w : y.w;
+  return is_long_row(plan, op) ? y.h * y.w : y.w;
 }
 
 ek_status plan_eltwise(const Plan& plan, const OpView& op, Step* step, Error*) {
   const Nhwc& y = plan.out(op).shape;
   step->kernel = select_eltwise(plan.cap)->row.name;
+  step->strips = is_long_row(plan, op) ? 1 : y.h;
   step->cycles = static_cast<double>(y.h) * y.w * y.c;
   return EK_OK;
 }
@@ -68,8 +82,8 @@ void bind_add(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint8_t*
   c = {};
   c.kernel = select_eltwise(plan.cap);
   const int32_t pixels = cut(plan, op, &c);
-  c.add = {a.pixel(), b.pixel(), y.pixel(), a.shape.px, b.shape.px, y.shape.px, pixels, y.shape.c, a.zero, b.zero,
-           y.zero, p.m, p.n, p.shift, p.lo + 128, p.hi + 128};
+  c.add = {a.pixel(), b.pixel(), y.pixel(), a.shape.px, b.shape.px, y.shape.px, pixels,     y.shape.c,
+           a.zero,    b.zero,    y.zero,    p.m,        p.n,        p.shift,    p.lo + 128, p.hi + 128};
   flatten(a.shape.px == y.shape.px && b.shape.px == y.shape.px, y.shape.px, &c.add.pixels, &c.add.c);
   step->run = run_add;
 }
@@ -88,8 +102,16 @@ void bind_affine(const Plan& plan, const OpView& op, Step* step, uint8_t* weight
   c = {};
   c.kernel = select_eltwise(plan.cap);
   const int32_t pixels = cut(plan, op, &c);
-  c.affine = {x.pixel(), y.pixel(), x.shape.px, y.shape.px, pixels, y.shape.c, w, reinterpret_cast<int32_t*>(weights),
-              m.constant<float>(op.constants[2]), requant_of(y, p.lo, p.hi)};
+  c.affine = {x.pixel(),
+              y.pixel(),
+              x.shape.px,
+              y.shape.px,
+              pixels,
+              y.shape.c,
+              w,
+              reinterpret_cast<int32_t*>(weights),
+              m.constant<float>(op.constants[2]),
+              requant_of(y, p.lo, p.hi)};
   step->run = run_affine;
 }
 

@@ -26,7 +26,7 @@ PanelSizes sizes_of(const FirstConvKernel& kernel, const FirstConvProblem& probl
   return sizes;
 }
 
-void run(const Step& step) {
+void run(const Step& step, int32_t first, int32_t end) {
   const FirstConvStep& c = step.firstconv;
   FirstConvArgs a = c.args;
   for (int32_t p = 0; p < c.panels.count; ++p) {
@@ -34,10 +34,9 @@ void run(const Step& step) {
     a.bias = c.panels.bias + ptrdiff_t{p} * c.panels.nr;
     a.scale = c.panels.scale + ptrdiff_t{p} * c.panels.nr;
     a.n = p + 1 < c.panels.count ? c.panels.nr : c.panels.n_last;
-    a.y = c.y + ptrdiff_t{p} * c.panels.nr;
-    for (int32_t s = 0; s < c.strips; ++s, a.y += c.y_row) {
-      const uint8_t* tap = c.in + ptrdiff_t{s} * c.sy * c.in_row;
-      for (int32_t ky = 0; ky < a.kh; ++ky) c.rows[ky] = tap + ptrdiff_t{ky} * c.dy * c.in_row;
+    for (int32_t s = first; s < end; ++s) {
+      for (int32_t ky = 0; ky < a.kh; ++ky) c.rows[ky] = c.in.at(s * c.sy + ky * c.dy);
+      a.y = c.y.at(s) + ptrdiff_t{p} * c.panels.nr;
       c.run(a);
     }
   }
@@ -56,6 +55,7 @@ ek_status plan_firstconv(const Plan& plan, const OpView& op, Step* step, Error*)
   FirstConvProblem problem;
   const FirstConvKernel* kernel = choose(plan, op, &problem);
   step->kernel = kernel->row.name;
+  step->strips = plan.out(op).shape.h;
   step->cycles = kernel->cycles(problem) * plan.out(op).shape.h;
   step->weights_bytes = sizes_of(*kernel, problem).bytes();
   step->scratch_bytes = static_cast<uint64_t>(problem.kh) * sizeof(uint8_t*);
@@ -71,11 +71,8 @@ void bind_firstconv(const Plan& plan, const OpView& op, Step* step, uint8_t* wei
   c = {};
   c.run = kernel->run;
   c.rows = reinterpret_cast<const uint8_t**>(scratch);
-  c.in = x.pixel() - p.top * x.shape.row - ptrdiff_t{p.left} * x.shape.px;
-  c.in_row = x.shape.row;
-  c.y = y.pixel();
-  c.y_row = y.shape.row;
-  c.strips = y.shape.h;
+  c.in = x.taps(p.top, p.left);
+  c.y = y.rows();
   c.sy = p.sh, c.dy = p.dh;
   c.args.rows = c.rows;
   c.args.kh = p.kh;
@@ -85,10 +82,12 @@ void bind_firstconv(const Plan& plan, const OpView& op, Step* step, uint8_t* wei
   c.args.out = requant_of(y, p.lo, p.hi);
   c.args.y_px = y.shape.px;
   const ModelView& m = *plan.model;
-  c.panels = pack_panels(sizes_of(*kernel, problem), weights, [&](int32_t first, int32_t columns, void* panel, int32_t* bias, float* scale) {
-    firstconv_pack(*kernel, m.constant<int8_t>(op.constants[0]), p.kh, c.args.row_taps, m.constant<int32_t>(op.constants[1]),
-                   m.constant<float>(op.constants[2]), first, columns, x.zero, panel, bias, scale);
-  });
+  c.panels = pack_panels(sizes_of(*kernel, problem), weights,
+                         [&](int32_t first, int32_t columns, void* panel, int32_t* bias, float* scale) {
+                           firstconv_pack(*kernel, m.constant<int8_t>(op.constants[0]), p.kh, c.args.row_taps,
+                                          m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]),
+                                          first, columns, x.zero, panel, bias, scale);
+                         });
   step->run = run;
 }
 

@@ -10,4 +10,10 @@ double firstconv_cycles(const Plan& plan, const OpView& op);
 ek_status plan_firstconv(const Plan& plan, const OpView& op, Step* step, Error* error);
 void bind_firstconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
 
+/// Decides which depthwise convolutions run in a group: sets plan.runs_at and the ring rows of what lies between.
+void find_separable(const Plan& plan);
+/// Makes the group's step of its planned members: expand, depthwise, project; the outer two may be null.
+void plan_separable(const Plan& plan, const Step* const members[3], Step* step);
+void bind_separable(const Plan& plan, Step* step, uint8_t* weights, uint8_t* scratch);
+
 }  // namespace ek

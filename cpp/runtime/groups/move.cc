@@ -6,7 +6,7 @@
 namespace ek {
 namespace {
 
-void run(const Step& step) {
+void run(const Step& step, int32_t, int32_t) {
   const MoveStep& c = step.move;
   for (uint32_t i = 0; i < c.count; ++i) c.copy(c.parts[i]);
 }
@@ -16,6 +16,7 @@ const TensorRecord& record(const Plan& plan, uint32_t tensor) { return plan.mode
 ek_status plan_move(const Plan& plan, const OpView& op, Step* step, Error*) {
   const Nhwc& y = plan.out(op).shape;
   step->kernel = plan.move->row.name;
+  step->strips = 1;
   step->cycles = static_cast<double>(y.h) * y.w * y.c;
   step->weights_bytes = uint64_t{256} * (op.inputs.size + 1);
   return EK_OK;

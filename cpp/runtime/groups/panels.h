@@ -28,8 +28,10 @@ Panels pack_panels(const PanelSizes& sizes, uint8_t* base, const Pack& pack) {
   for (int32_t g = 0; g < sizes.groups; ++g) {
     for (int32_t p = 0; p < count; ++p) {
       const ptrdiff_t entry = (ptrdiff_t{g} * count + p) * sizes.nr;
-      uint8_t* panel = base + static_cast<uint64_t>(g) * sizes.group_bytes() + static_cast<uint64_t>(p) * align_line(sizes.full);
-      pack(g * sizes.columns + p * sizes.nr, p + 1 < count ? sizes.nr : sizes.n_last(), panel, bias + entry, scale + entry);
+      uint8_t* panel =
+          base + static_cast<uint64_t>(g) * sizes.group_bytes() + static_cast<uint64_t>(p) * align_line(sizes.full);
+      pack(g * sizes.columns + p * sizes.nr, p + 1 < count ? sizes.nr : sizes.n_last(), panel, bias + entry,
+           scale + entry);
     }
   }
   return {base, bias, scale, align_line(sizes.full), sizes.group_bytes(), count, sizes.nr, sizes.n_last()};

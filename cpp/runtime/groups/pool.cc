@@ -5,13 +5,16 @@
 namespace ek {
 namespace {
 
-void run_pool(const Step& step) {
+void run_pool(const Step& step, int32_t first, int32_t end) {
   const PoolStep& c = step.pool;
   PoolArgs a = c.args;
-  for (a.oy = 0; a.oy < c.strips; ++a.oy, a.y += c.y_row) c.run(a);
+  for (a.oy = first; a.oy < end; ++a.oy) {
+    a.y = c.args.y + a.oy * c.y_row;
+    c.run(a);
+  }
 }
 
-void run_mean(const Step& step) { step.mean.run(step.mean.args); }
+void run_mean(const Step& step, int32_t, int32_t) { step.mean.run(step.mean.args); }
 
 double bytes_of(const Nhwc& s) { return static_cast<double>(s.h) * s.w * s.c; }
 
@@ -31,7 +34,6 @@ PoolStep pool_step(const Plan& plan, const OpView& op, const Params& p) {
   c.args.s_in = x.scale, c.args.s_out = y.scale;
   c.args.same_scale = x.scale == y.scale && x.zero == y.zero;
   c.y_row = y.shape.row;
-  c.strips = y.shape.h;
   return c;
 }
 
@@ -39,6 +41,7 @@ template <class Params>
 ek_status plan_pool(const Plan& plan, const OpView& op, Step* step, Error*) {
   const auto& p = op.as<Params>();
   step->kernel = select_pool(plan.cap)->row.name;
+  step->strips = plan.out(op).shape.h;
   step->cycles = bytes_of(plan.out(op).shape) * p.kh * p.kw;  // about one window byte per cycle
   return EK_OK;
 }
@@ -59,6 +62,7 @@ void bind_average(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint
 
 ek_status plan_mean(const Plan& plan, const OpView& op, Step* step, Error*) {
   step->kernel = select_pool(plan.cap)->row.name;
+  step->strips = 1;
   step->cycles = bytes_of(plan.in(op).shape);
   return EK_OK;
 }

@@ -5,10 +5,10 @@
 namespace ek {
 namespace {
 
-void run(const Step& step) {
+void run(const Step& step, int32_t first, int32_t end) {
   const SoftmaxStep& c = step.softmax;
   SoftmaxArgs a = c.args;
-  for (int32_t row = 0; row < c.rows; ++row) {
+  for (int32_t row = first; row < end; ++row) {
     for (int32_t pixel = 0; pixel < c.pixels; ++pixel) {
       a.x = c.args.x + row * c.x_row + pixel * c.x_px;
       const ptrdiff_t y = row * c.y_row + pixel * c.y_px;
@@ -25,6 +25,7 @@ void run(const Step& step) {
 ek_status plan_softmax(const Plan& plan, const OpView& op, Step* step, Error*) {
   const Nhwc& y = plan.out(op).shape;
   step->kernel = select_softmax(plan.cap)->row.name;
+  step->strips = y.h;
   step->cycles = static_cast<double>(y.h) * y.w * (y.c * 4.0 + 20.0);
   return EK_OK;
 }
@@ -44,7 +45,7 @@ void bind_softmax(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint
     c.args.s_out = y.scale;
     c.args.out = requant_of(y, -128, 127);
   }
-  c.rows = x.shape.h, c.pixels = x.shape.w;
+  c.pixels = x.shape.w;
   c.x_row = x.shape.row, c.x_px = x.shape.px, c.y_row = y.shape.row, c.y_px = y.shape.px;
   step->run = run;
 }

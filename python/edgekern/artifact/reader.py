@@ -217,6 +217,18 @@ def _known_answer(data: bytes, at: tuple[int, int], graph: Graph) -> KnownAnswer
     return KnownAnswer({p.name: take(p) for p in graph.inputs}, {p.name: take(p) for p in graph.outputs})
 
 
+def _labels(data: bytes, at: tuple[int, int]) -> tuple[str, ...]:
+    cursor = _Cursor(data, *at)
+    count = int(cursor.take("<u4", 1, "labels")[0])
+    texts = data[cursor.at : cursor.end].split(b"\0")
+    if len(texts) != count + 1 or texts[-1]:
+        _refuse(f"{len(texts) - 1} labels, not {count}", at[0], "labels")
+    try:
+        return tuple(text.decode() for text in texts[:-1])
+    except UnicodeDecodeError:
+        _refuse("a label is no UTF-8", at[0], "labels")
+
+
 def read(data: bytes) -> Artifact:
     """The artifact in the bytes of a model file. Constants are called constant_0, constant_1, ….
 
@@ -237,12 +249,7 @@ def read(data: bytes) -> Artifact:
     if at := sections.get("preprocess"):
         preprocess = _preprocess(data, at, graph, provenance)
     if at := sections.get("labels"):
-        cursor = _Cursor(data, *at)
-        count = int(cursor.take("<u4", 1, "labels")[0])
-        texts = data[cursor.at : cursor.end].split(b"\0")[:-1]
-        if len(texts) != count:
-            _refuse(f"{len(texts)} labels, not {count}", at[0], "labels")
-        labels = tuple(text.decode() for text in texts)
+        labels = _labels(data, at)
     if at := sections.get("decision"):
         record = _Cursor(data, *at).take(layout.DECISION, 1, "decision")[0]
         decision = Decision(float(record["abstain_threshold"]), float(record["temperature"]))

@@ -63,9 +63,8 @@ def _shift(graph: Graph, node: Node, exact: Array, acc: Array, constants: dict[s
     found = acc.mean(axis=axes, dtype=np.float64) * unit
     shift = np.rint(np.divide(wanted - found, unit, out=np.zeros_like(unit), where=unit > 0))
     moved = bias + shift
-    room = 2**31 - 1 - np.abs(np.moveaxis(weights, channel_axis(node), 0).astype(np.int64)).reshape(len(bias), -1).sum(
-        axis=1
-    ) * 255
+    by_channel = np.moveaxis(weights, channel_axis(node), 0).reshape(len(bias), -1).astype(np.int64)
+    room = 2**31 - 1 - np.abs(by_channel).sum(axis=1) * 255
     moved = np.where(np.abs(moved) <= np.minimum(room, _MOST_BIAS), moved, bias).astype(np.int32)
     constants[node.constants[1]] = moved
     return (moved - bias).astype(acc.dtype)

@@ -12,7 +12,7 @@ from edgekern.errors import InputError
 from edgekern.ops.conv2d import weight_scales
 from edgekern.types import Array
 
-__all__ = ["METHODS", "choose_range", "search_weight_scales"]
+__all__ = ["METHODS", "choose_range", "min_max", "search_weight_scales"]
 
 Range = tuple[float, float]
 
@@ -90,4 +90,5 @@ def search_weight_scales(weights: Array) -> Array:
         error = ((q * scale[:, None] - rows) ** 2).sum(axis=1)
         better = error < least
         best[better], least[better] = scale[better], error[better]
-    return best.astype(np.float32)
+    found: Array = best.astype(np.float32)
+    return found

@@ -27,7 +27,7 @@ def macs(graph: Graph, node: Node) -> int:
     if not isinstance(node.op, (Conv2D, DepthwiseConv2D)):
         return 0
     weights = graph.constants[node.constants[0]]
-    return graph.types[node.output].size * (weights.size // weights.shape[channel_axis(node)])
+    return graph.types[node.output].size * int(weights.size // weights.shape[channel_axis(node)])
 
 
 def _sqnr(signal: float, noise: float) -> float:

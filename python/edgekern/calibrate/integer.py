@@ -35,7 +35,8 @@ def channel_axis(node: Node) -> int:
 def accumulate(graph: Graph, node: Node, x: Array) -> Array:
     """The int32 sums of a weighted node as floats that hold them exactly."""
     q = graph.types[node.inputs[0]].quant
-    assert q is not None and isinstance(node.op, WEIGHTED)
+    assert q is not None
+    assert isinstance(node.op, WEIGHTED)
     weights, bias = (graph.constants[name] for name in node.constants[:2])
     by_channel = np.moveaxis(weights, channel_axis(node), 0).reshape(len(bias), -1)
     most = np.abs(by_channel.astype(np.int64)).sum(axis=1) * 255 + np.abs(bias.astype(np.int64))
@@ -48,7 +49,8 @@ def accumulate(graph: Graph, node: Node, x: Array) -> Array:
 def finish(graph: Graph, node: Node, acc: Array) -> Array:
     """Requantises the sums of a weighted node."""
     q = graph.types[node.output].quant
-    assert q is not None and isinstance(node.op, WEIGHTED)
+    assert q is not None
+    assert isinstance(node.op, WEIGHTED)
     return quant.requantise(acc, graph.constants[node.constants[2]], q.zero_point, *node.op.clamp)
 
 

@@ -62,7 +62,9 @@ def observe(graph: Graph, samples: Iterable[Feeds], progress: Progress | None = 
     seen = {name: Histogram(name) for name in graph.types}
     done = 0
     for feeds in chunks(samples, frames_per_chunk(graph)):
-        for name, values in evaluate(graph, feeds, trace=True).items():
+        with np.errstate(all="ignore"):  # what is not finite is refused by name, below
+            traced = evaluate(graph, feeds, trace=True)
+        for name, values in traced.items():
             seen[name].add(values)
         done += len(next(iter(feeds.values())))
         if progress is not None:

@@ -23,7 +23,7 @@ def kernels(
         print_json(rows)
         return
     columns = ("family", "kernel", "instruction set", "runs here")
-    cells = [(r["family"], r["name"], r["isa"] or "scalar", "yes" if r["runs_here"] else "no") for r in rows]
+    cells = [[str(r["family"]), str(r["name"]), str(r["isa"]), "yes" if r["runs_here"] else "no"] for r in rows]
     if markdown:
         typer.echo(as_markdown(columns[:3], [cell[:3] for cell in cells]))
     else:

@@ -37,11 +37,15 @@ class Builder:
     constants: dict[str, Array] = field(default_factory=dict)
     place: str = ""
     node: str = ""
+    _moves: dict[object, str] = field(default_factory=dict)
 
     # ---- making ---------------------------------------------------------------------------------
 
     def emit(self, op: Op, inputs: Sequence[str], constants: Sequence[Array] = ()) -> str:
-        """Adds a node; returns the name of the tensor it makes."""
+        """Adds a node; returns the name of the tensor it makes. A move made before is not made again."""
+        move = (op, *inputs) if isinstance(op, (Reshape, Transpose)) else None
+        if move in self._moves:
+            return self._moves[move]
         output = self._fresh(self.place)
         names = []
         for i, constant in enumerate(constants):
@@ -50,6 +54,8 @@ class Builder:
             names.append(name)
         self.types[output] = op.infer([self.types[name] for name in inputs], constants)
         self.nodes.append(Node(op, tuple(inputs), tuple(names), output, self.node))
+        if move is not None:
+            self._moves[move] = output
         return output
 
     def _fresh(self, stem: str) -> str:
@@ -153,7 +159,7 @@ class Builder:
         return done
 
     def plain(self, tensor: str, body: Sequence[int], rank: int, batch: int | None) -> Value:
-        """A view of a tensor whose dimensions after the batch are the source dimensions `body` (-1: none, of size 1)."""
+        """A view of a tensor whose dimensions after the batch are the source dimensions `body` (-1: none, size 1)."""
         groups: list[tuple[int, ...]] = [()] * rank
         for k, i in enumerate(body, start=1):
             if i >= 0:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Source operators with weights or windows: convolutions, matrix products, batch norm, pooling, means, softmax."""
+"""Source operators with weights or windows: convolutions, batch norm, pooling, means, softmax."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ from edgekern.errors import CompileError, ShapeError
 from edgekern.importers._affine import affine
 from edgekern.importers._layout import Value
 from edgekern.importers._source import Source, handles
-from edgekern.ops.affine import Affine
 from edgekern.ops.average_pool import AveragePool2D
 from edgekern.ops.conv2d import Conv2D, Pads
 from edgekern.ops.depthwise import DepthwiseConv2D
-from edgekern.ops.linear import linear
 from edgekern.ops.max_pool import MaxPool2D
 from edgekern.ops.mean import Mean
 from edgekern.ops.softmax import Softmax
-from edgekern.types import Array
 
 __all__: list[str] = []
 
@@ -43,9 +40,7 @@ def _pads(s: Source, size: Pair, kernel: Pair, stride: Pair, dilation: Pair, ran
     mode = s.get("auto_pad", "NOTSET") or "NOTSET"
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     if mode in ("SAME_UPPER", "SAME_LOWER"):
-        total = [
-            max((math.ceil(n / t) - 1) * t + r - n, 0) for n, t, r in zip(size, stride, reach, strict=True)
-        ]
+        total = [max((math.ceil(n / t) - 1) * t + r - n, 0) for n, t, r in zip(size, stride, reach, strict=True)]
         less = [t // 2 for t in total]
         more = [t - h for t, h in zip(total, less, strict=True)]
         before, after = (less, more) if mode == "SAME_UPPER" else (more, less)
@@ -88,9 +83,7 @@ def _conv(s: Source) -> Value:
         raise ShapeError(f"a bias of shape {list(bias.shape)} for {weights.shape[0]} output channels")
     if groups == c == weights.shape[0] and c > 1:
         depthwise = DepthwiseConv2D(kernel, stride, dilation, pads)
-        return s.build.image_value(
-            s.build.emit(depthwise, [x], [weights[:, 0].transpose(1, 2, 0), bias]), rank
-        )
+        return s.build.image_value(s.build.emit(depthwise, [x], [weights[:, 0].transpose(1, 2, 0), bias]), rank)
     conv = Conv2D(kernel, stride, dilation, pads, groups)
     return s.build.image_value(s.build.emit(conv, [x], [weights.transpose(0, 2, 3, 1), bias]), rank)
 
@@ -119,23 +112,14 @@ def _pool(s: Source) -> Value:
     return s.build.image_value(s.build.emit(AveragePool2D(kernel, stride, pads, include), [x]), rank)
 
 
-@handles("GlobalAveragePool")
-def _global_average(s: Source) -> Value:
+@handles("GlobalAveragePool", "GlobalMaxPool")
+def _global(s: Source) -> Value:
     value = s.value(0)
-    return _mean(s, value, range(2, len(s.shape(value))), keep=True)
+    return _over(s, value, range(2, len(s.shape(value))), keep=True)
 
 
-@handles("GlobalMaxPool")
-def _global_max(s: Source) -> Value:
-    value = s.value(0)
-    rank = len(s.shape(value))
-    x = s.build.image(value, s.kind)
-    _, h, w, _ = s.build.types[x].shape
-    return s.build.image_value(s.build.emit(MaxPool2D((h, w), (1, 1), (0, 0, 0, 0)), [x]), rank)
-
-
-@handles("ReduceMean")
-def _reduce_mean(s: Source) -> Value:
+@handles("ReduceMean", "ReduceMax")
+def _reduce(s: Source) -> Value:
     value = s.value(0)
     rank = len(s.shape(value))
     axes = s.ints(1, "axes")
@@ -143,13 +127,13 @@ def _reduce_mean(s: Source) -> Value:
         if s.get("noop_with_empty_axes", 0):
             return value
         axes = list(range(rank))
-    return _mean(s, value, [s.axis(a, rank) for a in axes], keep=bool(s.get("keepdims", 1)))
+    return _over(s, value, [s.axis(a, rank) for a in axes], keep=bool(s.get("keepdims", 1)))
 
 
-def _mean(s: Source, value: Value, axes: Sequence[int], keep: bool) -> Value:
-    """The mean over some source dimensions: those become height and width, the others channels."""
+def _over(s: Source, value: Value, axes: Sequence[int], keep: bool) -> Value:
+    """The mean or maximum over some source dimensions: those become height and width, the others channels."""
     source = s.shape(value)
-    s.refuse(value.batch in axes, "a mean over the batch", "Keep the batch dimension.")
+    s.refuse(value.batch in axes, f"{s.kind} over the batch", "Keep the batch dimension.")
     natural = value.natural_order()
     reduced = sorted(axes, key=natural.index)
     kept = [i for i in natural if i not in axes]
@@ -157,7 +141,14 @@ def _mean(s: Source, value: Value, axes: Sequence[int], keep: bool) -> Value:
     height, width = extents if len(extents) == 2 else (math.prod(extents), 1)
     shape = (1, height, width, math.prod(source[i] for i in kept))
     order = [*reduced, *kept]
-    y = s.build.emit(Mean(), [s.build.materialise(value, order, shape)])
+    ours = s.build.ours(value)
+    turned = {d for i in reduced for d in value.groups[i]}, {d for i in kept for d in value.groups[i]}
+    if len(ours) == 4 and turned[0] <= {1, 2} and turned[1] <= {0, 3}:  # as the tensor lies
+        (height, width), shape, x = ours[1:3], ours, value.tensor
+    else:
+        x = s.build.materialise(value, order, shape)
+    op = MaxPool2D((height, width)) if s.kind in ("GlobalMaxPool", "ReduceMax") else Mean()
+    y = s.build.emit(op, [x])
     result = [1 if i in axes else n for i, n in enumerate(source)]
     target = result if keep else [n for i, n in enumerate(result) if i not in axes]
     flat = Value(y, ((3,) if shape[3] > 1 else (),))
@@ -173,94 +164,6 @@ def _mean(s: Source, value: Value, axes: Sequence[int], keep: bool) -> Value:
     groups = [() if g == (0,) else g for g in done.groups]
     groups[where] = (0,)
     return Value(done.tensor, tuple(groups))
-
-
-# ---- matrix products ----------------------------------------------------------------------------
-
-
-@handles("Gemm")
-def _gemm(s: Source) -> Value:
-    value, b = s.value(0), s.floats(1, "matrix B")
-    if s.get("transA", 0):
-        value = Value(value.tensor, value.groups[::-1])
-    b = (b.T if s.get("transB", 0) else b) * np.float32(s.get("alpha", 1.0))
-    y = _linear(s, value, b)
-    if not s.has(2):
-        return y
-    return affine(s, y, np.float32(1), s.floats(2, "matrix C") * np.float32(s.get("beta", 1.0)))
-
-
-@handles("MatMul")
-def _matmul(s: Source) -> Value:
-    s.refuse(
-        len(s.inputs) > 1 and isinstance(s.inputs[0], Value) and isinstance(s.inputs[1], Value),
-        "a product of two activations",
-        "One side must be a constant.",
-    )
-    if isinstance(s.inputs[1], Value):
-        return _matmul_constant_left(s)
-    value, b = s.value(0), s.floats(1, "matrix B")
-    while b.ndim > 2 and b.shape[0] == 1:
-        b = b[0]
-    s.refuse(b.ndim > 2, f"a constant of shape {list(b.shape)}", "One matrix [K, N] for all rows.")
-    if b.ndim == 1:
-        y = _linear(s, value, b[:, None])
-        return s.build.reshape(y, s.shape(y)[:-1])
-    return _linear(s, value, b)
-
-
-def _matmul_constant_left(s: Source) -> Value:
-    """A @ x = (x' @ A')' where ' swaps the last two dimensions."""
-    a, value = s.floats(0, "matrix A"), s.value(1)
-    while a.ndim > 2 and a.shape[0] == 1:
-        a = a[0]
-    s.refuse(a.ndim != 2 or len(value.groups) < 2, f"a constant of shape {list(a.shape)} on the left")
-    y = _linear(s, _swap(value), np.ascontiguousarray(a.T))
-    return _swap(y)
-
-
-def _swap(value: Value) -> Value:
-    *first, a, b = value.groups
-    return Value(value.tensor, (*first, b, a))
-
-
-def _linear(s: Source, value: Value, b: Array) -> Value:
-    """Contracts the last source dimension with b [K, N]: a convolution over the whole map, or a 1x1 one."""
-    source = s.shape(value)
-    if b.ndim != 2 or not source or source[-1] != b.shape[0]:
-        raise ShapeError(f"shapes {list(source)} and {list(b.shape)} do not multiply")
-    s.refuse(value.batch == len(source) - 1, "a product over the batch", "Keep the batch first.")
-    rows = [i for i in range(len(source) - 1) if source[i] > 1]
-    ours = s.build.ours(value)
-    n = b.shape[1]
-    bias = np.zeros(n, np.float32)
-    if not rows:
-        sequence = value.groups[-1]
-        order = sorted(sequence)
-        extents = [ours[d] for d in sequence]
-        permuted = b.reshape(*extents, n).transpose(
-            len(sequence), *(sequence.index(d) for d in order)
-        )
-        x = value.tensor if len(ours) in (2, 4) else s.build.reshaped(value.tensor, (1, b.shape[0]))
-        op, weights = linear(permuted.reshape(n, b.shape[0]), s.build.types[x].shape)
-        y = s.build.emit(op, [x], [weights, bias])
-        body = [-1] * (len(s.build.types[y].shape) - 2) + [len(source) - 1]
-        return s.build.plain(y, body, len(source), value.batch)
-    height = source[rows[0]] if len(rows) > 1 else 1
-    width = math.prod(source[i] for i in rows[1:]) if len(rows) > 1 else source[rows[0]]
-    x = s.build.materialise(value, range(len(source)), (1, height, width, source[-1]))
-    y = s.build.emit(Conv2D((1, 1)), [x], [b.T.reshape(n, 1, 1, b.shape[0]), bias])
-    return _row_result(s, y, value, source[:-1], n)
-
-
-def _row_result(s: Source, y: str, value: Value, lead: Sequence[int], n: int) -> Value:
-    """The result [1, H, W, N] of a product as the source value [*lead, N]; the batch stays where it was."""
-    shape = s.build.types[y].shape
-    groups = tuple((d,) for d in (1, 2, 3) if shape[d] > 1)
-    done = s.build.reshape(Value(y, groups), (*lead, n))
-    if value.batch is None:
-        return done
-    return Value(done.tensor, tuple((0,) if i == value.batch else g for i, g in enumerate(done.groups)))
 
 
 # ---- normalisation ------------------------------------------------------------------------------
@@ -283,9 +186,7 @@ def _batch_norm(s: Source) -> Value:
     factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
     offset = shift.astype(np.float64) - mean.astype(np.float64) * factor
     spread = (channels,) + (1,) * (len(s.shape(value)) - 2)
-    return affine(
-        s, value, factor.astype(np.float32).reshape(spread), offset.astype(np.float32).reshape(spread)
-    )
+    return affine(s, value, factor.astype(np.float32).reshape(spread), offset.astype(np.float32).reshape(spread))
 
 
 @handles("Softmax")

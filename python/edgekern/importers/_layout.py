@@ -64,7 +64,7 @@ def regroup(value: Value, ours: Sequence[int], target: Sequence[int]) -> tuple[G
         while left > 1:
             d, extent = items[0]
             part = math.gcd(left, extent)
-            if part not in (left, extent) or part == 1:
+            if part == 1:
                 return None
             pieces[d].append(part)
             mine.append((d, len(pieces[d]) - 1))

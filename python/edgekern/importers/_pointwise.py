@@ -23,8 +23,15 @@ Function = Callable[[Array], Array]
 
 _PLAIN = {
     "Abs": "abs",
+    "Acos": "acos",
+    "Acosh": "acosh",
+    "Asin": "asin",
+    "Asinh": "asinh",
+    "Atan": "atan",
+    "Atanh": "atanh",
     "Ceil": "ceil",
     "Cos": "cos",
+    "Cosh": "cosh",
     "Erf": "erf",
     "Exp": "exp",
     "Floor": "floor",
@@ -37,9 +44,11 @@ _PLAIN = {
     "Sigmoid": "sigmoid",
     "Sign": "sign",
     "Sin": "sin",
+    "Sinh": "sinh",
     "Softplus": "softplus",
     "Softsign": "softsign",
     "Sqrt": "sqrt",
+    "Tan": "tan",
     "Tanh": "tanh",
 }
 _WITH_ALPHA = {  # function, default of alpha
@@ -196,6 +205,7 @@ def _power(s: Source) -> Value:
 
 # ---- products of an activation with a function of itself ------------------------------------------
 
+_DEPTH = 12  # nodes looked back
 _PROBES = np.linspace(-9.7, 9.7, 389).astype(np.float32)
 
 
@@ -225,22 +235,29 @@ def _product_of_two(s: Source, a: Value, b: Value, divide: bool) -> Value:
 def _functions(s: Source, tensor: str) -> dict[str, Function]:
     """The tensor as a function of itself and of every tensor it was computed from element by element."""
     makers = {node.output: node for node in s.build.nodes}
-    found: dict[str, Function] = {tensor: lambda x: x}
-    while tensor in makers:
-        node = makers[tensor]
+
+    def of(name: str, depth: int) -> dict[str, Function]:
+        found: dict[str, Function] = {name: lambda x: x}
+        node = makers.get(name)
+        if node is None or depth == 0:
+            return found
+        if isinstance(node.op, Add):
+            left, right = (of(i, depth - 1) for i in node.inputs)
+            found.update({r: _summed(left[r], right[r]) for r in left if r in right})
+            return found
         if isinstance(node.op, Table):
-            inner: Function = _tabled(node.op)
+            outer: Function = _tabled(node.op)
         elif isinstance(node.op, Affine):
-            weights, bias = (s.build.constants[name] for name in node.constants)
+            weights, bias = (s.build.constants[c] for c in node.constants)
             if (weights != weights[0]).any() or (bias != bias[0]).any():
-                break
-            inner = _scaled(float(weights[0]), float(bias[0]))
+                return found
+            outer = _scaled(float(weights[0]), float(bias[0]))
         else:
-            break
-        outer = found[tensor]
-        tensor = node.inputs[0]
-        found[tensor] = _composed(outer, inner)
-    return found
+            return found
+        found.update({r: _composed(outer, inner) for r, inner in of(node.inputs[0], depth - 1).items()})
+        return found
+
+    return of(tensor, _DEPTH)
 
 
 def _tabled(op: Table) -> Function:
@@ -249,6 +266,10 @@ def _tabled(op: Table) -> Function:
 
 def _scaled(a: float, b: float) -> Function:
     return lambda x: np.asarray(a * x + b)
+
+
+def _summed(a: Function, b: Function) -> Function:
+    return lambda x: a(x) + b(x)
 
 
 def _composed(outer: Function, inner: Function) -> Function:

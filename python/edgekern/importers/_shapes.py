@@ -22,7 +22,9 @@ FLOAT = 1  # TensorProto.FLOAT
 
 @handles("Identity", "Dropout")
 def _identity(s: Source) -> Value:
-    s.refuse(s.has(2) and bool(np.any(s.constant(2, "training_mode"))), "training_mode 1")
+    training = s.has(2) and bool(np.any(s.constant(2, "training_mode")))
+    drops = not s.has(1) or bool(np.any(s.constant(1, "ratio") != 0))
+    s.refuse(training and drops, "training_mode 1", "Export the model in evaluation mode.")
     return s.value(0)
 
 
@@ -131,6 +133,24 @@ def _unsqueeze(s: Source) -> Value:
     return Value(value.tensor, tuple(() if i in new else next(rest) for i in range(rank)))
 
 
+@handles("DepthToSpace", "SpaceToDepth")
+def _blocks(s: Source) -> Value:
+    """Channels become pixels of a block, or back: a split, a turn, a join."""
+    value, size = s.value(0), int(s.attributes["blocksize"])
+    n, c, h, w = s.shape(value)
+    if s.kind == "SpaceToDepth":
+        shape, perm = (n, c, h // size, size, w // size, size), (0, 3, 5, 1, 2, 4)
+        joined = (n, c * size * size, h // size, w // size)
+    else:
+        depth = c // (size * size)
+        column_first = s.get("mode", "DCR") == "CRD"
+        shape = (n, depth, size, size, h, w) if column_first else (n, size, size, depth, h, w)
+        perm = (0, 1, 4, 2, 5, 3) if column_first else (0, 3, 4, 1, 5, 2)
+        joined = (n, depth, h * size, w * size)
+    split = s.build.reshape(value, shape)
+    return s.build.reshape(Value(split.tensor, tuple(split.groups[i] for i in perm)), joined)
+
+
 @handles("Concat")
 def _concat(s: Source) -> Value:
     values = [s.value(i) for i in range(len(s.inputs))]
@@ -150,8 +170,7 @@ def _concat(s: Source) -> Value:
         return Value(y, first.groups)
     body = [i for i in first.natural_order() if i != first.batch]
     tensors = [
-        s.build.materialise(v, body, (1, *(shape[i] for i in body)))
-        for v, shape in zip(values, shapes, strict=True)
+        s.build.materialise(v, body, (1, *(shape[i] for i in body))) for v, shape in zip(values, shapes, strict=True)
     ]
     return s.build.plain(s.build.emit(Concat(1 + body.index(axis)), tensors), body, rank, first.batch)
 
@@ -191,9 +210,7 @@ def _pad(s: Source) -> Value:
     return Value(split.tensor, tuple(groups))
 
 
-def _three(
-    value: Value, source: Sequence[int], touched: Sequence[int]
-) -> tuple[list[int], list[int], list[int]]:
+def _three(value: Value, source: Sequence[int], touched: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
     """Source dimensions as height, width and channels, such that padded ones stand alone."""
     body = [i for i in value.natural_order() if i != value.batch and (source[i] > 1 or i in touched)]
     parts: list[list[int]] = []

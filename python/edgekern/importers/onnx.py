@@ -17,7 +17,7 @@ import numpy as np
 
 from edgekern.errors import CompileError, EdgekernError, ShapeError, UnsupportedOpError
 from edgekern.graph.graph import Graph, Port
-from edgekern.importers import _layers, _pointwise, _shapes
+from edgekern.importers import _layers, _pointwise, _products, _shapes
 from edgekern.importers._builder import Builder
 from edgekern.importers._layout import Value
 from edgekern.importers._source import HANDLERS, Source
@@ -29,8 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["import_onnx", "load_onnx", "supported"]
 
-_FAMILIES = (_layers, _pointwise, _shapes)  # each enters its operators into HANDLERS
+_FAMILIES = (_layers, _pointwise, _products, _shapes)  # each enters its operators into HANDLERS
 _DOMAINS = ("", "ai.onnx")
+_INSTEAD = {  # the way out, where there is one
+    "DequantizeLinear": "The model is quantised already: export the float model.",
+    "LogSoftmax": "Export the logits or a Softmax; the class is the same.",
+    "QLinearConv": "The model is quantised already: export the float model.",
+    "QuantizeLinear": "The model is quantised already: export the float model.",
+    "Resize": "Resize the image before the model: a Preprocess does.",
+}
 _NEEDS = "edgekern.compile needs pip install 'edgekern[compile]'"
 
 
@@ -158,9 +165,7 @@ class _Reader:
             sizes[1:] = self._image_sizes(info.name, sizes)
             self.image = None  # the first input only
         if not 2 <= len(sizes) <= 6:
-            raise ShapeError(
-                f"input {info.name!r} has {len(sizes)} dimensions", hint="The batch and one to five more."
-            )
+            raise ShapeError(f"input {info.name!r} has {len(sizes)} dimensions", hint="The batch and one to five more.")
         loose = [str(n) for n in sizes[1:] if not isinstance(n, int)]
         if loose:
             raise ShapeError(
@@ -178,8 +183,7 @@ class _Reader:
         fits = {
             layout: list(wanted)
             for layout, wanted in (("nchw", (c, h, w)), ("nhwc", (h, w, c)))
-            if len(sizes) == 4
-            and all(n == m for n, m in zip(sizes[1:], wanted, strict=True) if isinstance(n, int))
+            if len(sizes) == 4 and all(n == m for n, m in zip(sizes[1:], wanted, strict=True) if isinstance(n, int))
         }
         if not fits:
             raise ShapeError(
@@ -193,11 +197,13 @@ class _Reader:
     def _input_perm(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Where each source dimension lies inside: images NHWC, all else as it is."""
         plain = tuple(range(len(shape)))
+        readers = [n for n in self.model.graph.node if name in n.input]
+        if len(shape) == 3 and any(n.op_type in ("Conv", "MaxPool", "AveragePool") for n in readers):
+            return (0, 2, 1)
         if len(shape) != 4:
             return plain
         layout = self.layout
         if layout is None:
-            readers = [n for n in self.model.graph.node if name in n.input]
             turned = any(
                 n.op_type == "Transpose" and list(_attributes(n).get("perm", ())) == [0, 3, 1, 2] for n in readers
             )
@@ -240,6 +246,9 @@ class _Reader:
         missing = [i for i in node.input if i and i not in self.values and i not in self.refusals]
         if missing:
             raise CompileError(f"node {where}: its input {missing[0]!r} is made by no node before it")
+        double = [o for o in node.output if o and o in self.values]
+        if double:
+            raise CompileError(f"node {where}: {double[0]!r} is made a second time")
         blocked = [i for i in node.input if i in self.refusals]
         try:
             result = None if blocked else self._result(node)
@@ -270,11 +279,9 @@ class _Reader:
             return self._fold(node, inputs)
         if node.domain not in _DOMAINS or node.op_type not in HANDLERS:
             name = node.op_type if node.domain in _DOMAINS else f"{node.domain}.{node.op_type}"
-            raise UnsupportedOpError(f"operator {name} is not supported")
+            raise UnsupportedOpError(f"operator {name} is not supported", hint=_INSTEAD.get(name, ""))
         self.build.place, self.build.node = node.output[0], node.name or node.output[0]
-        source = Source(
-            node.op_type, node.name, self.opset, _attributes(node), inputs, self.batch, self.build
-        )
+        source = Source(node.op_type, node.name, self.opset, _attributes(node), inputs, self.batch, self.build)
         return HANDLERS[node.op_type](source)
 
     def _fold(self, node: onnx.NodeProto, inputs: Sequence[Value | Array | None]) -> Array:
@@ -288,7 +295,8 @@ class _Reader:
         feeds = {n: v for n, v in zip(node.input, inputs, strict=True) if n}
         try:
             evaluator = reference.ReferenceEvaluator(node, opsets={"": self.opset})
-            return np.asarray(evaluator.run(None, feeds)[0])
+            results: Any = evaluator.run(None, feeds)
+            return np.asarray(results[0])
         except Exception as error:  # whatever the reference meets is a fault of this node
             raise UnsupportedOpError(f"this node of constants cannot be computed: {error}") from error
 
@@ -301,7 +309,7 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     for attribute in node.attribute:
         value = helper.get_attribute_value(attribute)
         if attribute.type == AttributeProto.STRING:
-            value = value.decode("utf-8", "replace")
+            value = str(value, "utf-8", "replace")
         elif attribute.type == AttributeProto.TENSOR:
             value = _constant(value, f"attribute {attribute.name!r}")
         found[attribute.name] = value
@@ -312,7 +320,7 @@ def _constant(tensor: onnx.TensorProto, where: str) -> Array:
     from onnx import TensorProto, numpy_helper
 
     kind = TensorProto.DataType.Name(tensor.data_type)
-    if kind in ("FLOAT16", "BFLOAT16") or kind.startswith("FLOAT8") or kind.startswith("FLOAT4"):
+    if kind in ("FLOAT16", "BFLOAT16") or kind.startswith(("FLOAT8", "FLOAT4")):
         raise UnsupportedOpError(
             f"{where} has type {kind}", hint="Export the model in float32; edgekern quantises it itself."
         )

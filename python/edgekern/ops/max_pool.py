@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -11,7 +12,7 @@ import numpy as np
 
 from edgekern import quant
 from edgekern.errors import ShapeError
-from edgekern.ops._op import NO_CLAMP, NO_CLIP, Example, Op, draw_clip, draw_fitting, pick, quant_of, registered
+from edgekern.ops._op import NO_CLAMP, NO_CLIP, Example, Op, draw_fitting, pick, quant_of, registered
 from edgekern.ops.conv2d import Pads, conv_extent, pad_image, taps
 from edgekern.types import Array, TensorType
 
@@ -93,7 +94,7 @@ class MaxPool2D(Op):
                 kernel=(kh, kw),
                 stride=(pick(draw, (1, 2, 3)), pick(draw, (1, 2, 3))),
                 pads=(pads[0], pads[1], pads[2], pads[3]),
-                clip=draw_clip(draw),
+                clip=pick(draw, (NO_CLIP, NO_CLIP, (0.0, math.inf), (-1.0, 2.5))),
             )
             return Example(op)
 

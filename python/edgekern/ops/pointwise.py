@@ -25,7 +25,7 @@ Fast = Callable[..., Array]
 _INF, _NAN = Decimal("Infinity"), Decimal("NaN")
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
 _SELU = Decimal("1.6732632423543772848170429916717"), Decimal("1.0507009873554804934193349852946")
-_DIGITS = decimal.Context(prec=60)
+_DIGITS = decimal.Context(prec=60, traps=[decimal.InvalidOperation, decimal.DivisionByZero])  # overflow: infinity
 _FAR = 140  # beyond it exp(-x) is below 60 digits
 
 
@@ -87,17 +87,53 @@ def _gelu_tanh(x: Decimal) -> Decimal:
     return x * _sigmoid(2 * (2 / _PI).sqrt() * (x + Decimal("0.044715") * x * x * x))
 
 
+def _atan(x: Decimal) -> Decimal:
+    """By atan(x) = 2 atan(x / (1 + sqrt(1 + x^2))) until x is small, then x - x^3/3 + x^5/5 - …."""
+    for _ in range(4):
+        x = x / (1 + (1 + x * x).sqrt())
+    power = total = x
+    n = 1
+    while abs(power) > Decimal("1e-62"):
+        power *= -x * x
+        n += 2
+        total += power / n
+    return 16 * total
+
+
+def _asin(x: Decimal) -> Decimal:
+    if abs(x) >= 1:
+        return (_PI / 2).copy_sign(x) if abs(x) == 1 else _NAN
+    return _atan(x / (1 - x * x).sqrt())
+
+
+def _asinh(x: Decimal) -> Decimal:
+    return (abs(x) + (x * x + 1).sqrt()).ln().copy_sign(x)
+
+
+def _atanh(x: Decimal) -> Decimal:
+    if abs(x) >= 1:
+        return _INF.copy_sign(x) if abs(x) == 1 else _NAN
+    return ((1 + x) / (1 - x)).ln() / 2
+
+
 def _round_down(x: Decimal) -> Decimal:
     return x.to_integral_value(decimal.ROUND_FLOOR)
 
 
 _EXACT: dict[str, Exact] = {
     "abs": abs,
+    "acos": lambda x: _PI / 2 - _asin(x),
+    "acosh": lambda x: (x + (x * x - 1).sqrt()).ln() if x >= 1 else _NAN,
     "affine": lambda x, a, b: a * x + b,
+    "asin": _asin,
+    "asinh": _asinh,
+    "atan": _atan,
+    "atanh": _atanh,
     "ceil": lambda x: -_round_down(-x),
     "celu": lambda x, a: x if x > 0 else a * ((x / a).exp() - 1),
     "clip": _clip,
     "cos": lambda x: _sin(x + _PI / 2),
+    "cosh": lambda x: (x.exp() + (-x).exp()) / 2,
     "elu": lambda x, a: x if x > 0 else a * (x.exp() - 1),
     "erf": _erf,
     "exp": lambda x: x.exp(),
@@ -119,9 +155,11 @@ _EXACT: dict[str, Exact] = {
     "sign": lambda x: Decimal((x > 0) - (x < 0)),
     "silu": lambda x: x * _sigmoid(x),
     "sin": _sin,
+    "sinh": lambda x: (x.exp() - (-x).exp()) / 2,
     "softplus": _softplus,
     "softsign": lambda x: x / (1 + abs(x)),
     "sqrt": lambda x: x.sqrt() if x >= 0 else _NAN,
+    "tan": lambda x: _sin(x) / _sin(x + _PI / 2),
     "tanh": _tanh,
     "thresholded_relu": lambda x, a: x if x > a else Decimal(0),
 }
@@ -147,11 +185,18 @@ def _fast_softplus(x: Array) -> Array:
 
 _FAST: dict[str, Fast] = {
     "abs": np.abs,
+    "acos": np.arccos,
+    "acosh": np.arccosh,
     "affine": lambda x, a, b: a * x + b,
+    "asin": np.arcsin,
+    "asinh": np.arcsinh,
+    "atan": np.arctan,
+    "atanh": np.arctanh,
     "ceil": np.ceil,
     "celu": lambda x, a: np.where(x > 0, x, a * np.expm1(x / a)),
     "clip": np.clip,
     "cos": np.cos,
+    "cosh": np.cosh,
     "elu": lambda x, a: np.where(x > 0, x, a * np.expm1(x)),
     "erf": _fast_erf,
     "exp": np.exp,
@@ -173,9 +218,11 @@ _FAST: dict[str, Fast] = {
     "sign": np.sign,
     "silu": lambda x: x * _fast_sigmoid(x),
     "sin": np.sin,
+    "sinh": np.sinh,
     "softplus": _fast_softplus,
     "softsign": lambda x: x / (1 + np.abs(x)),
     "sqrt": np.sqrt,
+    "tan": np.tan,
     "tanh": np.tanh,
     "thresholded_relu": lambda x, a: np.where(x > a, x, 0),
 }

@@ -42,6 +42,4 @@ def rebuild(
     constants: Mapping[str, Array] | None = None,
 ) -> Graph:
     """The graph with other nodes, and with these types and constants added."""
-    return graph.with_nodes(
-        tuple(nodes), {**graph.types, **(types or {})}, {**graph.constants, **(constants or {})}
-    )
+    return graph.with_nodes(tuple(nodes), {**graph.types, **(types or {})}, {**graph.constants, **(constants or {})})

@@ -3,8 +3,8 @@
 
 - affine after affine: one affine;
 - affine after a convolution, nothing between: into its weights and bias;
-- affine before a convolution without padding: into its weights and bias. With padding it stays: the border of the
-  convolution's input is 0, not the affine of 0.
+- affine before a convolution without padding, or a mere scale before any convolution: into its weights and bias.
+  With padding an offset stays: the border of the convolution's input is 0, not the affine of 0.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _joined(graph: Graph, first: Node, second: Node) -> Pair | None:
     if isinstance(second.op, Affine):
         per_output = w2 if isinstance(first.op, (Affine, DepthwiseConv2D)) else w2.reshape(-1, 1, 1, 1)
         return w1 * per_output, b1 * w2 + b2
-    if not isinstance(first.op, Affine) or any(second.op.pads):
+    if not isinstance(first.op, Affine) or (any(second.op.pads) and (b1 != 0).any()):
         return None
     if isinstance(second.op, DepthwiseConv2D):
         return w2 * w1, b2 + (w2 * b1).sum(axis=(0, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgekern.graph.graph import Graph
+from edgekern.graph.graph import Graph, Node
 from edgekern.ops.conv2d import Conv2D
 from edgekern.ops.depthwise import DepthwiseConv2D
 from edgekern.ops.pad import Pad
@@ -18,7 +18,7 @@ def run(graph: Graph) -> Graph:
     """Zero padding of height and width moves into the convolution that alone reads it."""
     alone = only_reader(graph)
     makers = graph.producers()
-    nodes = []
+    nodes: list[Node] = []
     for node in graph.nodes:
         maker = makers.get(node.inputs[0])
         if (

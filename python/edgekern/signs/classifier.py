@@ -29,6 +29,10 @@ class Prediction:
         confidence: Calibrated probability of the class, 0 to 1.
         margin: Confidence less that of the second class.
         abstained: The confidence is below the threshold: take it as "no known sign".
+
+    >>> sign = Prediction("stop", 14, confidence=0.31, margin=0.02, abstained=True)
+    >>> sign.label if not sign.abstained else "no known sign"
+    'no known sign'
     """
 
     label: str
@@ -98,9 +102,7 @@ class SignClassifier:
         """
         return self._predictions(self.model.run_image(image, channels=channels))[0]
 
-    def classify_regions(
-        self, frame: Array, boxes: Sequence[Box] | Array, channels: str = "rgb"
-    ) -> list[Prediction]:
+    def classify_regions(self, frame: Array, boxes: Sequence[Box] | Array, channels: str = "rgb") -> list[Prediction]:
         """Names the sign in each box of one camera frame.
 
         Args:

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+/// pool in AVX2:
+///
+///   max      y = clamp(max of the window's pixels)
+///   average  y = clamp(S / n, half away from zero)             equal quantisation in and out, on int8 values
+///            y = clamp(rne(float(S - n * zx) * m(n)) + zy)     otherwise, m(n) = s_in / (s_out * n)
+///   mean     the second form over all pixels, with m from the file
+///
+/// | instruction         | per cycle Zen 5, Haswell | use                                       |
+/// |---------------------|--------------------------|-------------------------------------------|
+/// | vpmaxub ymm         | 4, 2                     | max of 32 channels                        |
+/// | vpmovzxbw ymm, m128 | 2, 1                     | 16 channels to 16 bits                    |
+/// | vpaddw ymm          | 4, 2                     | sums of up to 257 pixels                  |
+/// | vdivps ymm          | 1/5, 1/14                | S / n                                     |
+///
+/// Algebra: sums run in 16 bits for at most 257 pixels (257 * 255 < 2^16), then go to 32 bits.
+/// S / n half away from zero is trunc((|S| + n / 2) / n) with the sign of S. For n <= 2^16 the float quotient
+/// truncates to the right integer: the numerator is below 2^24, hence exact, and a quotient that is no integer lies at
+/// least 1 / n >= 2^-16 below the next one, which is at most 129; half an ulp there is 2^-17. Larger n divide as
+/// integers. Memory: reads up to 31 bytes behind a pixel's channels (slack); writes c bytes of each output pixel.
+#include "kernels/isa/x86_avx2.h"
+
+#include "kernels/pool/pool.h"
+
+namespace ek {
+
+void pool_max_avx2(const PoolArgs& args);
+void pool_average_avx2(const PoolArgs& args);
+void pool_mean_avx2(const MeanArgs& args);
+
+namespace {
+
+constexpr int32_t kExactPixels = 257;       // in 16 bits
+constexpr int32_t kExactCount = 1 << 16;    // for the float quotient
+
+/// The part of a window that lies inside the image.
+struct Window {
+  const uint8_t* first;
+  int32_t rows, columns;
+  ptrdiff_t row, px;
+};
+
+EK_INLINE Window window(const PoolArgs& args, int32_t x) {
+  const int32_t top = args.oy * args.sy - args.top, left = x * args.sx - args.left;
+  const int32_t y0 = top > 0 ? top : 0, x0 = left > 0 ? left : 0;
+  const int32_t y1 = top + args.kh < args.shape.h ? top + args.kh : args.shape.h;
+  const int32_t x1 = left + args.kw < args.shape.w ? left + args.kw : args.shape.w;
+  const uint8_t* first = args.in + y0 * args.shape.row + ptrdiff_t{x0} * args.shape.px;
+  return {first, y1 - y0, x1 - x0, args.shape.row, args.shape.px};
+}
+
+EK_INLINE __m256i load_u8x32(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+
+EK_INLINE __m256i load_s16x16(const uint8_t* p) {
+  return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
+/// 32 sums: channels 0-7, 8-15, 16-23, 24-31.
+struct Sums {
+  __m256i s32x8[4];
+};
+
+EK_INLINE void widen_add(Sums& sums, __m256i low_u16x16, __m256i high_u16x16) {
+  const __m256i halves_u16x16[2] = {low_u16x16, high_u16x16};
+  for (int i = 0; i < 2; ++i) {
+    const __m128i first_u16x8 = _mm256_castsi256_si128(halves_u16x16[i]);
+    const __m128i second_u16x8 = _mm256_extracti128_si256(halves_u16x16[i], 1);
+    sums.s32x8[2 * i] = _mm256_add_epi32(sums.s32x8[2 * i], _mm256_cvtepu16_epi32(first_u16x8));
+    sums.s32x8[2 * i + 1] = _mm256_add_epi32(sums.s32x8[2 * i + 1], _mm256_cvtepu16_epi32(second_u16x8));
+  }
+}
+
+/// Adds `rows` x `columns` pixels, at most kExactPixels of them.
+EK_INLINE void add_pixels(Sums& sums, const Window& in, const uint8_t* first, int32_t rows, int32_t columns) {
+  __m256i low_u16x16 = _mm256_setzero_si256(), high_u16x16 = _mm256_setzero_si256();
+  for (int32_t ky = 0; ky < rows; ++ky, first += in.row) {
+    const uint8_t* x = first;
+    for (int32_t kx = 0; kx < columns; ++kx, x += in.px) {
+      low_u16x16 = _mm256_add_epi16(low_u16x16, load_s16x16(x));
+      high_u16x16 = _mm256_add_epi16(high_u16x16, load_s16x16(x + 16));
+    }
+  }
+  widen_add(sums, low_u16x16, high_u16x16);
+}
+
+/// Sums of 32 channels from channel c on.
+EK_INLINE Sums sum_s32x32(const Window& in, int32_t c) {
+  const __m256i zero = _mm256_setzero_si256();
+  Sums sums = {{zero, zero, zero, zero}};
+  if (in.rows * in.columns <= kExactPixels) {
+    add_pixels(sums, in, in.first + c, in.rows, in.columns);
+    return sums;
+  }
+  for (int32_t ky = 0; ky < in.rows; ++ky) {
+    for (int32_t kx = 0; kx < in.columns; kx += kExactPixels) {
+      const int32_t left = in.columns - kx;
+      add_pixels(sums, in, in.first + ky * in.row + kx * in.px + c, 1, left < kExactPixels ? left : kExactPixels);
+    }
+  }
+  return sums;
+}
+
+/// 32 bytes of u = rne(float(sum - offset) * m) + zero, clipped.
+EK_INLINE __m256i scaled_u8x32(Sums sums, int32_t offset, float m, const Requant256& r) {
+  const __m256i offset_s32x8 = _mm256_set1_epi32(offset);
+  const __m256 m_f32x8 = _mm256_set1_ps(m);
+  for (__m256i& s : sums.s32x8) s = round_s32x8(_mm256_sub_epi32(s, offset_s32x8), m_f32x8, r);
+  return bytes_u8x32(sums.s32x8[0], sums.s32x8[1], sums.s32x8[2], sums.s32x8[3], r);
+}
+
+/// Eight quotients s / count, half away from zero.
+EK_INLINE __m256i quotient_s32x8(__m256i s_s32x8, int32_t count) {
+  const __m256i size_s32x8 = _mm256_add_epi32(_mm256_abs_epi32(s_s32x8), _mm256_set1_epi32(count / 2));
+  if (count <= kExactCount) {
+    const __m256 q_f32x8 = _mm256_div_ps(_mm256_cvtepi32_ps(size_s32x8), _mm256_set1_ps(static_cast<float>(count)));
+    return _mm256_sign_epi32(_mm256_cvttps_epi32(q_f32x8), s_s32x8);
+  }
+  alignas(32) int32_t size[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(size), size_s32x8);
+  for (int32_t& value : size) value /= count;
+  return _mm256_sign_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(size)), s_s32x8);
+}
+
+/// 32 bytes of clamp((sum - offset) / count + 128).
+EK_INLINE __m256i divided_u8x32(Sums sums, int32_t offset, int32_t count, uint8_t lo, uint8_t hi) {
+  const __m256i offset_s32x8 = _mm256_set1_epi32(offset);
+  for (__m256i& s : sums.s32x8) {
+    s = _mm256_add_epi32(quotient_s32x8(_mm256_sub_epi32(s, offset_s32x8), count), _mm256_set1_epi32(128));
+  }
+  const __m256i mixed_u8x32 = _mm256_packus_epi16(_mm256_packs_epi32(sums.s32x8[0], sums.s32x8[1]),
+                                                  _mm256_packs_epi32(sums.s32x8[2], sums.s32x8[3]));
+  const __m256i u_u8x32 = _mm256_permutevar8x32_epi32(mixed_u8x32, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  const __m256i lo_u8x32 = _mm256_set1_epi8(static_cast<int8_t>(lo)),
+                hi_u8x32 = _mm256_set1_epi8(static_cast<int8_t>(hi));
+  return _mm256_min_epu8(_mm256_max_epu8(u_u8x32, lo_u8x32), hi_u8x32);
+}
+
+}  // namespace
+
+void pool_max_avx2(const PoolArgs& args) {
+  const __m256i lo_u8x32 = _mm256_set1_epi8(static_cast<int8_t>(args.lo));
+  const __m256i hi_u8x32 = _mm256_set1_epi8(static_cast<int8_t>(args.hi));
+  for (int32_t x = 0; x < args.m; ++x) {
+    const Window in = window(args, x);
+    uint8_t* y = args.y + x * args.y_px;
+    for (int32_t c = 0; c < args.shape.c; c += 32) {
+      __m256i top_u8x32 = lo_u8x32;
+      const uint8_t* row = in.first + c;
+      for (int32_t ky = 0; ky < in.rows; ++ky, row += in.row) {
+        const uint8_t* pixel = row;
+        for (int32_t kx = 0; kx < in.columns; ++kx, pixel += in.px) {
+          top_u8x32 = _mm256_max_epu8(top_u8x32, load_u8x32(pixel));
+        }
+      }
+      store_u8x32(y + c, _mm256_min_epu8(top_u8x32, hi_u8x32), args.shape.c - c);
+    }
+  }
+}
+
+void pool_average_avx2(const PoolArgs& args) {
+  const Requant out{static_cast<float>(args.lo - args.zero_out), static_cast<float>(args.hi - args.zero_out),
+                    args.zero_out};
+  const Requant256 r = load_requant256(out);
+  for (int32_t x = 0; x < args.m; ++x) {
+    const Window in = window(args, x);
+    const int32_t inside = in.rows * in.columns;
+    const int32_t count = args.count_include_pad ? args.kh * args.kw : inside;
+    const int32_t offset = inside * 128 - (count - inside) * (args.zero_in - 128);  // pad pixels add their zero point
+    const float m = args.s_in / (args.s_out * static_cast<float>(count));
+    uint8_t* y = args.y + x * args.y_px;
+    for (int32_t c = 0; c < args.shape.c; c += 32) {
+      const Sums sums = sum_s32x32(in, c);
+      const __m256i u_u8x32 = args.same_scale ? divided_u8x32(sums, offset, count, args.lo, args.hi)
+                                              : scaled_u8x32(sums, inside * args.zero_in, m, r);
+      store_u8x32(y + c, u_u8x32, args.shape.c - c);
+    }
+  }
+}
+
+void pool_mean_avx2(const MeanArgs& args) {
+  const Requant256 r = load_requant256(args.out);
+  const Window in{args.in, args.shape.h, args.shape.w, args.shape.row, args.shape.px};
+  const int32_t offset = args.shape.h * args.shape.w * args.zero_in;
+  for (int32_t c = 0; c < args.shape.c; c += 32) {
+    store_u8x32(args.y + c, scaled_u8x32(sum_s32x32(in, c), offset, args.m, r), args.shape.c - c);
+  }
+}
+
+}  // namespace ek
