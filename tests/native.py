@@ -50,3 +50,11 @@ def program(source: Path, *flags: str) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return target
+
+
+def run(exe: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Runs a program of `program`; skips where only an emulator could (a Python under qemu-user)."""
+    try:
+        return subprocess.run([exe, *map(str, arguments)], capture_output=True, text=True, check=False)
+    except OSError as cannot:
+        pytest.skip(f"a program built here does not run here: {cannot}")

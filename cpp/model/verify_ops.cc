@@ -142,7 +142,7 @@ ek_status accumulator_rule(const Check& c, int32_t count, int64_t taps, int64_t 
     }
     int64_t sum = 0;
     for (int64_t k = 0; k < taps; ++k) {
-      const int32_t weight = w[n * channel_step + k * step];
+      const int8_t weight = w[n * channel_step + k * step];
       sum += weight < 0 ? -weight : weight;
     }
     const int64_t most = sum * reach + (bias[n] < 0 ? -int64_t{bias[n]} : int64_t{bias[n]});

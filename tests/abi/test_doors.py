@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from edgekern.artifact import write
 from edgekern.errors import EdgekernError
 from edgekern.model import Model
-from native import program
+from native import program, run
 from sample_models import classifier
 
 HERE = Path(__file__).parent
@@ -56,14 +55,14 @@ def test_c99_program_gives_the_same_bytes(golden: Golden, tmp_path: Path) -> Non
     files["boxes"].write_bytes(golden.boxes.tobytes())
     height, width = golden.frame.shape[:2]
 
-    def run(*arguments: object) -> bytes:
-        done = subprocess.run([exe, *map(str, arguments)], capture_output=True, text=True, check=False)
+    def output(*arguments: object) -> bytes:
+        done = run(exe, *arguments)
         assert done.returncode == 0, done.stderr
         return files["out"].read_bytes()
 
-    assert run("run", golden.path, files["tensors"], len(golden.tensors), files["out"]) == golden.of_tensors
+    assert output("run", golden.path, files["tensors"], len(golden.tensors), files["out"]) == golden.of_tensors
     boxes = (files["boxes"], len(golden.boxes), files["out"])
-    assert run("regions", golden.path, files["frame"], width, height, *boxes) == golden.of_boxes
+    assert output("regions", golden.path, files["frame"], width, height, *boxes) == golden.of_boxes
 
 
 class Cffi:

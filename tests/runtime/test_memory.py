@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from edgekern.artifact import Artifact, write
 from edgekern.errors import InputError, MemoryLimitError
 from edgekern.model import Model
-from native import program
+from native import program, run
 from sample_models import Builder, classifier
 
 
@@ -21,7 +20,7 @@ def test_no_frame_allocates(tmp_path: Path, flags: tuple[str, ...], code: int) -
     path = tmp_path / "net.ekm"
     path.write_bytes(write(classifier()))
     exe = program(Path(__file__).with_name("count_allocations.c"), *flags)
-    done = subprocess.run([exe, path], capture_output=True, text=True, check=False)
+    done = run(exe, path)
     assert (done.returncode, done.stdout) == (code, f"{code} allocations in 10000 frames\n"), done.stderr
 
 

@@ -1,17 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/edge/edge.h"
 
+#include "base/nest.h"
+#include "kernels/edge/run.h"
+
 namespace ek {
 
 #define EK_EDGE_KERNEL(name, isa, quantise, dequantise, bytes) \
-  void quantise(const EdgeArgs& args);                         \
-  void dequantise(const EdgeArgs& args);                       \
-  void bytes(const EdgeArgs& args);
+  void quantise(const EdgeRun& run);                           \
+  void dequantise(const EdgeRun& run);                         \
+  void bytes(const EdgeRun& run);
 #include "kernels/edge/kernels.def"
 #undef EK_EDGE_KERNEL
 
+namespace {
+
+/// Calls a row's function for every innermost run.
+template <void (*kRun)(const EdgeRun& run)>
+void walk(const EdgeArgs& args) {
+  const Nest nest(args.extent, args.x_stride, args.y_stride);
+  nest.for_each_row(static_cast<const uint8_t*>(args.x), static_cast<uint8_t*>(args.y),
+                    [&args](const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_t x_step, ptrdiff_t y_step) {
+                      kRun({x, y, n, x_step, y_step, args.scale, args.zero, args.flip});
+                    });
+}
+
+}  // namespace
+
 const EdgeKernel kEdgeKernels[] = {
-#define EK_EDGE_KERNEL(name, isa, quantise, dequantise, bytes) {{#name, "edge", isa}, quantise, dequantise, bytes},
+#define EK_EDGE_KERNEL(name, isa, quantise, dequantise, bytes) \
+  {{#name, "edge", isa}, walk<quantise>, walk<dequantise>, walk<bytes>},
 #include "kernels/edge/kernels.def"
 #undef EK_EDGE_KERNEL
 };

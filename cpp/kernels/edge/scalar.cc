@@ -12,10 +12,14 @@
 /// and that integer stands in the low bits. Memory: reads and writes exactly the elements named.
 #include <cstring>
 
-#include "base/nest.h"
-#include "kernels/edge/edge.h"
+#include "kernels/edge/run.h"
 
 namespace ek {
+
+void edge_quantise_scalar(const EdgeRun& run);
+void edge_dequantise_scalar(const EdgeRun& run);
+void edge_bytes_scalar(const EdgeRun& run);
+
 namespace {
 
 constexpr ptrdiff_t kBlock = 32;
@@ -68,41 +72,30 @@ inline void dequantise_block(const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_
 
 }  // namespace
 
-void edge_quantise_scalar(const EdgeArgs& args) {
-  const Nest nest(args.extent, args.x_stride, args.y_stride);
-  const auto row = [&args](const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_t sx, ptrdiff_t sy) {
-    ptrdiff_t i = 0;
-    for (; i + kBlock <= n; i += kBlock) {
-      quantise_block(x + i * sx, y + i * sy, kBlock, sx, sy, args.scale, args.zero);
-    }
-    if (i < n) quantise_block(x + i * sx, y + i * sy, n - i, sx, sy, args.scale, args.zero);
-  };
-  nest.for_each_row(static_cast<const uint8_t*>(args.x), static_cast<uint8_t*>(args.y), row);
+void edge_quantise_scalar(const EdgeRun& run) {
+  const ptrdiff_t sx = run.x_step, sy = run.y_step;
+  ptrdiff_t i = 0;
+  for (; i + kBlock <= run.n; i += kBlock) {
+    quantise_block(run.x + i * sx, run.y + i * sy, kBlock, sx, sy, run.scale, run.zero);
+  }
+  if (i < run.n) quantise_block(run.x + i * sx, run.y + i * sy, run.n - i, sx, sy, run.scale, run.zero);
 }
 
-void edge_dequantise_scalar(const EdgeArgs& args) {
-  const Nest nest(args.extent, args.x_stride, args.y_stride);
-  const auto row = [&args](const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_t sx, ptrdiff_t sy) {
-    ptrdiff_t i = 0;
-    for (; i + kBlock <= n; i += kBlock) {
-      dequantise_block(x + i * sx, y + i * sy, kBlock, sx, sy, args.scale, args.zero);
-    }
-    if (i < n) dequantise_block(x + i * sx, y + i * sy, n - i, sx, sy, args.scale, args.zero);
-  };
-  nest.for_each_row(static_cast<const uint8_t*>(args.x), static_cast<uint8_t*>(args.y), row);
+void edge_dequantise_scalar(const EdgeRun& run) {
+  const ptrdiff_t sx = run.x_step, sy = run.y_step;
+  ptrdiff_t i = 0;
+  for (; i + kBlock <= run.n; i += kBlock) {
+    dequantise_block(run.x + i * sx, run.y + i * sy, kBlock, sx, sy, run.scale, run.zero);
+  }
+  if (i < run.n) dequantise_block(run.x + i * sx, run.y + i * sy, run.n - i, sx, sy, run.scale, run.zero);
 }
 
-void edge_bytes_scalar(const EdgeArgs& args) {
-  const Nest nest(args.extent, args.x_stride, args.y_stride);
-  const uint8_t flip = args.flip;
-  const auto row = [flip](const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_t sx, ptrdiff_t sy) {
-    if (sx == 1 && sy == 1) {
-      for (ptrdiff_t i = 0; i < n; ++i) y[i] = x[i] ^ flip;
-    } else {
-      for (ptrdiff_t i = 0; i < n; ++i) y[i * sy] = x[i * sx] ^ flip;
-    }
-  };
-  nest.for_each_row(static_cast<const uint8_t*>(args.x), static_cast<uint8_t*>(args.y), row);
+void edge_bytes_scalar(const EdgeRun& run) {
+  if (run.x_step == 1 && run.y_step == 1) {
+    for (ptrdiff_t i = 0; i < run.n; ++i) run.y[i] = run.x[i] ^ run.flip;
+  } else {
+    for (ptrdiff_t i = 0; i < run.n; ++i) run.y[i * run.y_step] = run.x[i * run.x_step] ^ run.flip;
+  }
 }
 
 }  // namespace ek
