@@ -173,7 +173,7 @@ German Traffic Sign Recognition Benchmark (J. Stallkamp, M. Schlipsing, J. Salme
 machine learning algorithms for traffic sign recognition*, Neural Networks 32, 2012). The photographs are not part of this project.
 - Training: {training["pictures"]["training"]:,} pictures of {training["tracks"]["training"]:,} tracks; validation: {training["pictures"]["validation"]:,} pictures of
   {training["tracks"]["validation"]:,} other tracks. A track is one physical sign filmed about thirty times, so the split is by track, in every class.
-- Test: {facts["test_note"]} Nothing was picked by its figures; every training it was opened for stands below.
+- Test: {facts["test_note"]} No weights or settings were picked by its figures; every training it was opened for, and what changed after, stands below.
 - Varied in training by rotation, scale, shift, shear, perspective, gamma, exposure, contrast, colour, slanting light, blur, low resolution, noise and
   occlusion; never mirrored. {percent(recipe["negative_share"], 0)} of each batch are made non-signs with no class at all.
 

@@ -56,7 +56,7 @@ struct QGemmKernel {
   int32_t mr, nr, kr;          ///< tile: pixels, columns, k group
   int32_t lanes;               ///< columns a panel is rounded up to (one vector)
   Elem elem;                   ///< how it reads A
-  int32_t a_zero;              ///< taken from each byte as the row reads it: 128 where it flips to signed; pack folds it
+  int32_t a_zero;  ///< taken from each byte as the row reads it: 128 where it flips to signed; pack folds it
   bool (*fits)(const QGemmProblem& problem);
   double (*cycles)(const QGemmProblem& problem);  ///< predicted, for one strip
   QGemmFn run;
