@@ -13,6 +13,9 @@ from types import ModuleType
 
 import pytest
 
+import edgekern
+from edgekern import _core
+
 APT = "sudo apt-get install -y g++ python3-dev python3-venv"
 
 
@@ -80,3 +83,9 @@ def test_cmake_says_the_same(repo: Path, tmp_path: Path) -> None:
 
 def test_the_readme_has_the_line(repo: Path) -> None:
     assert APT in (repo / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["py.typed", "_core.pyi", "edgekern.cdef"])
+def test_the_package_ships_its_types(name: str) -> None:
+    # In an editable install the module lies beside its cdef, the Python files in the checkout.
+    assert any(Path(part.__file__).with_name(name).is_file() for part in (edgekern, _core))

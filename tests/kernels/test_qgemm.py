@@ -315,8 +315,8 @@ def test_rows_of_the_table_agree() -> None:
 def test_a_panel_is_laid_out_as_written(kernel: str, rng: np.random.Generator) -> None:
     """panel[ky][kx][k / KR][column][k % KR], padded with zeros."""
     tile = _core.qgemm_row(kernel)
-    kr, lanes = tile["kr"], tile["lanes"]
     strip = Strip(1, 5, 6, kh=2, kw=3)
+    kr, lanes = tile["kr"], -(-strip.n // tile["lanes"]) * tile["lanes"]
     x = draw(strip, rng)
     panel = packed(kernel, strip, x)[0].view({"u8": np.int8, "s16": np.int16}[tile["elem"]])
     groups = -(-strip.kc // kr)

@@ -24,7 +24,7 @@
 
 namespace ek {
 
-void qgemm_u8_4x4x16_neon(const QGemmArgs& args);
+void qgemm_u8_4x8x16_neon(const QGemmArgs& args);
 
 namespace {
 
@@ -46,23 +46,25 @@ EK_INLINE void accumulate(const uint8_t* a, ptrdiff_t a_px, const int8_t* w, int
   }
 }
 
-/// MR pixels x 4 columns, all of k. Returns one requantised vector of 4 columns per pixel.
+/// MR pixels x columns [column, column + 4), all of k. Returns one requantised vector of 4 columns per pixel.
 template <int MR>
-EK_INLINE void tile(const QGemmArgs& args, ptrdiff_t pixel, const RequantNeon& r, int32x4_t (&out_s32x4)[MR]) {
+EK_INLINE void tile(const QGemmArgs& args, ptrdiff_t pixel, int32_t column, const RequantNeon& r,
+                    int32x4_t (&out_s32x4)[MR]) {
   int32x4_t sum_s32x4[MR][4];
 #pragma GCC unroll 4
   for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 4
     for (int n = 0; n < 4; ++n) sum_s32x4[i][n] = vdupq_n_s32(0);
-  const int8_t* w = static_cast<const int8_t*>(args.w);
+  const int32_t group = args.n > 4 ? 128 : 64;  // bytes of one k group of the panel
+  const int8_t* w = static_cast<const int8_t*>(args.w) + 16 * column;
   for (int32_t ky = 0; ky < args.kh; ++ky) {
     for (int32_t kx = 0; kx < args.kw; ++kx) {
       const uint8_t* a = args.rows[ky] + kx * args.a_kx + pixel * args.a_px;
-      for (int32_t k = 0; k < args.kc; k += 16, w += 64) accumulate<MR>(a + k, args.a_px, w, sum_s32x4);
+      for (int32_t k = 0; k < args.kc; k += 16, w += group) accumulate<MR>(a + k, args.a_px, w, sum_s32x4);
     }
   }
-  const int32x4_t bias_s32x4 = vld1q_s32(args.bias);
-  const float32x4_t scale_f32x4 = vld1q_f32(args.scale);
+  const int32x4_t bias_s32x4 = vld1q_s32(args.bias + column);
+  const float32x4_t scale_f32x4 = vld1q_f32(args.scale + column);
 #pragma GCC unroll 4
   for (int i = 0; i < MR; ++i) {
     const int32x4_t ab_s32x4 = vpaddq_s32(sum_s32x4[i][0], sum_s32x4[i][1]);
@@ -83,38 +85,35 @@ EK_INLINE void store_pixel(uint8_t* y, uint32_t bytes, int32_t n) {
   }
 }
 
+/// MR pixels x all columns of the panel.
 template <int MR>
-void strip_rest(const QGemmArgs& args, ptrdiff_t pixel, const RequantNeon& r) {
-  int32x4_t out_s32x4[MR];
-  tile<MR>(args, pixel, r, out_s32x4);
-  for (int i = 0; i < MR; ++i) {
-    const uint8x16_t bytes = bytes_u8x16(out_s32x4[i], out_s32x4[i], out_s32x4[i], out_s32x4[i]);
-    store_pixel(args.y + (pixel + i) * args.y_px, vgetq_lane_u32(vreinterpretq_u32_u8(bytes), 0), args.n);
+EK_INLINE void pixels(const QGemmArgs& args, ptrdiff_t pixel, const RequantNeon& r) {
+  for (int32_t column = 0; column < args.n; column += 4) {
+    int32x4_t out_s32x4[MR];
+    tile<MR>(args, pixel, column, r, out_s32x4);
+    const int32_t n = args.n - column < 4 ? args.n - column : 4;
+    uint8_t* y = args.y + pixel * args.y_px + column;
+#pragma GCC unroll 4
+    for (int i = 0; i < MR; ++i, y += args.y_px) {
+      const uint8x16_t bytes = bytes_u8x16(out_s32x4[i], out_s32x4[i], out_s32x4[i], out_s32x4[i]);
+      store_pixel(y, vgetq_lane_u32(vreinterpretq_u32_u8(bytes), 0), n);
+    }
   }
 }
 
 }  // namespace
 
-void qgemm_u8_4x4x16_neon(const QGemmArgs& args) {
+void qgemm_u8_4x8x16_neon(const QGemmArgs& args) {
   const RequantNeon r = load_requant_neon(args.out);
   int32_t pixel = 0;
-  for (; pixel + 4 <= args.m; pixel += 4) {
-    int32x4_t out_s32x4[4];
-    tile<4>(args, pixel, r, out_s32x4);
-    const uint32x4_t bytes = vreinterpretq_u32_u8(bytes_u8x16(out_s32x4[0], out_s32x4[1], out_s32x4[2], out_s32x4[3]));
-    uint8_t* y = args.y + pixel * args.y_px;
-    store_pixel(y, vgetq_lane_u32(bytes, 0), args.n);
-    store_pixel(y + args.y_px, vgetq_lane_u32(bytes, 1), args.n);
-    store_pixel(y + 2 * args.y_px, vgetq_lane_u32(bytes, 2), args.n);
-    store_pixel(y + 3 * args.y_px, vgetq_lane_u32(bytes, 3), args.n);
-  }
+  for (; pixel + 4 <= args.m; pixel += 4) pixels<4>(args, pixel, r);
   switch (args.m - pixel) {
     case 3:
-      return strip_rest<3>(args, pixel, r);
+      return pixels<3>(args, pixel, r);
     case 2:
-      return strip_rest<2>(args, pixel, r);
+      return pixels<2>(args, pixel, r);
     case 1:
-      return strip_rest<1>(args, pixel, r);
+      return pixels<1>(args, pixel, r);
     default:
       return;
   }

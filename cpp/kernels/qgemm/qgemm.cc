@@ -83,7 +83,7 @@ double cycles_avx2(const QGemmProblem& problem) {
 #endif
 #if defined(EK_ARCH_ARM)
 // Three instructions for 16 products on one pipe each: an A72 does one SMULL or SMLAL2 and one SADALP per cycle.
-double cycles_neon(const QGemmProblem& problem) { return predict({4, 4, 16, 4, 0.125, 1.0, 8.0, 8.0, 16.0}, problem); }
+double cycles_neon(const QGemmProblem& problem) { return predict({4, 8, 16, 4, 0.125, 1.0, 8.0, 8.0, 16.0}, problem); }
 #endif
 double cycles_scalar(const QGemmProblem& problem) { return predict({4, 8, 1, 8, 0.4, 2.0, 45.0, 45.0, 16.0}, problem); }
 
