@@ -26,7 +26,8 @@ CPUS = {  # what qemu-user can be, and the ISA levels each must show
     "cortex-a76": "neon,neondot",
     "max,pauth=off": "neon,neondot,neoni8mm",
 }
-EMULATED = [f"tests/{part}" for part in ("kernels", "ops", "format", "runtime", "abi", "signs", "house")]
+# What runs the C++ library, for the lanes that are slow: emulation and sanitizers.
+ENGINE = [f"tests/{part}" for part in ("kernels", "ops", "format", "runtime", "abi", "signs", "house")]
 TEST_TOOLS = ["pytest", "pytest-benchmark", "cffi", "pillow"]
 ISA_QUERY = """
 import ctypes, edgekern._core as core
@@ -143,13 +144,13 @@ def arm(session: nox.Session) -> None:
         session.log(f"qemu-user as {cpu}")
         env = {"PYTHONPATH": str(site), "EDGEKERN_EXPECT_ISA": CPUS[cpu]}
         run = [str(ROOT / ".ci" / "arm-run"), str(root), cpu, "-m", "pytest"]
-        paths = session.posargs or ["-m", "not slow", *EMULATED]
+        paths = session.posargs or ["-m", "not slow", *ENGINE]
         session.run(*run, "-p", "no:cacheprovider", *paths, env=env, external=True)
 
 
 @nox.session
 def sanitize(session: nox.Session) -> None:
-    """AddressSanitizer and UBSan: the suite in a Python that preloads them."""
+    """AddressSanitizer and UBSan: what runs the C++ library, in a Python that preloads them."""
     session.install("pybind11>=3", "cmake", "ninja", "numpy", "onnx", "flatbuffers", *TEST_TOOLS)
     build = ROOT / "build" / "sanitize"
     python = session.run("python", "-c", "import sys; print(sys.executable)", silent=True).strip()
@@ -182,7 +183,7 @@ def sanitize(session: nox.Session) -> None:
     }
     # The allocation counter replaces malloc, and so does AddressSanitizer.
     counter = "--deselect=tests/runtime/test_memory.py::test_no_frame_allocates"
-    paths = session.posargs or ["-m", "not slow", "tests"]
+    paths = session.posargs or ["-m", "not slow", *ENGINE]
     session.run("python", "-m", "pytest", "-p", "no:cacheprovider", counter, *paths, env=env)
 
 
