@@ -2,8 +2,9 @@
 """Compares the speed of two revisions on one core: `python bench/guard.py BASE`.
 
 Both are built into directories of their own, one worker process each loads one of them, and the workers take
-turns, round by round, on one pinned core. A bench fails when the median of its per-round ratios head / base
-lies above the tolerance and above what its own noise explains; the slower kernel is named.
+turns, round by round, on one pinned core. Each revision times its own benches (worker.py, cases.py); those of one
+name are compared. A bench fails when the median of its per-round ratios head / base lies above the tolerance and
+above what its own noise explains; the slower kernel is named.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WORKER = Path(__file__).with_name("worker.py")
+WORKER = ("worker.py", "cases.py")  # of bench/, taken from the revision that is timed
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Worker:
     def __init__(self, package: Path, core: int) -> None:
         env = {**os.environ, "PYTHONPATH": str(package), "PYTHONSAFEPATH": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, str(WORKER), str(core)],
+            [sys.executable, str(package / "bench" / WORKER[0]), str(core)],
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -106,10 +108,13 @@ def checkout(revision: str) -> Iterator[Path]:
 
 
 def build(tree: Path, target: Path) -> Path:
-    """Installs the package of a source tree into `target`, alone."""
+    """Installs the package of a source tree into `target`, alone, and its benches beside it."""
     print(f"building {tree} …", flush=True)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
     subprocess.run([*command, f"-Cbuild-dir={target}-build", str(tree)], check=True)
+    (target / "bench").mkdir()
+    for name in WORKER:
+        shutil.copy(tree / "bench" / name, target / "bench" / name)
     return target
 
 

@@ -47,7 +47,7 @@ def assert_close(pick: str, cases: Mapping[str, Case]) -> None:
 @pytest.mark.parametrize("shape", QGEMM, ids=str)
 def test_the_qgemm_pick_is_close_to_the_fastest(level: str, shape: tuple[int, int, int, int]) -> None:
     kh, kc, m, n = shape
-    asked = (m, n, kh * kc, False, "nhwc", kh)
+    asked = (m, n, kh * kc, False, kh)
     pick = _core.qgemm_select(*asked, level)
     rows = [name for name in rows_of("qgemm") if within(name, level) and _core.qgemm_fits(name, *asked)]
     assert_close(pick, {name: qgemm(name, *shape) for name in rows})

@@ -29,22 +29,4 @@ struct Nhwc {
   ptrdiff_t origin() const { return top * row + ptrdiff_t{left} * px; }
 };
 
-/// Ring: the last `rows` rows of a tensor, interleaved so that one 32-bit lane holds one channel of one
-/// pixel in 4 (u8) or 2 (s16) consecutive rows. Row y sits in plane (y mod rows) / per_lane(), slot
-/// y mod per_lane() of each lane. One dot instruction then multiplies a whole column of taps.
-///
-///   u8,  rows 4: [ c0: y0 y1 y2 y3 | c1: y0 y1 y2 y3 | … ] one plane
-///   u8,  rows 8: two such planes;   s16, rows 4: two planes of 2 rows; s16, rows 8: four planes
-struct Ring {
-  int32_t rows = 4;        ///< 4 or 8
-  Elem elem = Elem::kU8;
-  int32_t lanes = 0;       ///< 32-bit lanes per pixel (channels rounded up to the kernel's block)
-  int32_t pixels = 0;      ///< pixels per row, side halo included
-  int32_t per_lane() const { return 4 / static_cast<int32_t>(elem); }
-  int32_t planes() const { return rows / per_lane(); }
-  ptrdiff_t px() const { return ptrdiff_t{lanes} * 4; }
-  ptrdiff_t plane() const { return px() * pixels; }
-  size_t bytes() const { return static_cast<size_t>(plane()) * static_cast<size_t>(planes()); }
-};
-
 }  // namespace ek

@@ -12,12 +12,6 @@ namespace py = pybind11;
 
 namespace {
 
-ek::QGemmStore store_of(const std::string& word) {
-  if (word == "nhwc") return ek::QGemmStore::kNhwc;
-  if (word == "ring") return ek::QGemmStore::kRing;
-  throw py::value_error("a store is nhwc or ring, not " + word);
-}
-
 const ek::QGemmKernel& any_qgemm(const std::string& name) {
   return any_row(ek::kQGemmKernels, ek::kQGemmKernelCount, name);
 }
@@ -36,8 +30,7 @@ py::dict row(const std::string& name) {
 /// Runs the row `rounds` times on caller memory; returns the name of the row that ran.
 std::string run(const std::string& name, const std::vector<uintptr_t>& rows, int32_t kh, int32_t kw, int32_t kc,
                 ptrdiff_t a_px, ptrdiff_t a_kx, int32_t m, uintptr_t w, uintptr_t bias, uintptr_t scale, int32_t n,
-                float lo, float hi, int32_t zero, const std::string& store, const std::string& ring_elem, int32_t slot,
-                uintptr_t y, ptrdiff_t y_px, int64_t rounds) {
+                float lo, float hi, int32_t zero, uintptr_t y, ptrdiff_t y_px, int64_t rounds) {
   const ek::QGemmKernel& kernel = runnable_row(ek::kQGemmKernels, ek::kQGemmKernelCount, name);
   std::vector<const uint8_t*> taps;
   for (const uintptr_t address : rows) taps.push_back(at<const uint8_t>(address));
@@ -53,9 +46,6 @@ std::string run(const std::string& name, const std::vector<uintptr_t>& rows, int
                               at<const float>(scale),
                               n,
                               {lo, hi, zero},
-                              store_of(store),
-                              elem_of(ring_elem),
-                              slot,
                               at<uint8_t>(y),
                               y_px};
   {
@@ -81,25 +71,21 @@ py::tuple pack(const std::string& name, uintptr_t w, int32_t kh, int32_t kw, int
                         py::bytes(reinterpret_cast<const char*>(panel_scale.data()), bytes));
 }
 
-/// m, n, k, whether some weight is -128, where results go, kh * kw.
-ek::QGemmProblem problem_of(int32_t m, int32_t n, int32_t k, bool has_minus_128, const std::string& store,
-                            int32_t taps) {
-  return {m, n, k, has_minus_128, store_of(store), taps};
+/// m, n, k, whether some weight is -128, kh * kw.
+ek::QGemmProblem problem_of(int32_t m, int32_t n, int32_t k, bool has_minus_128, int32_t taps) {
+  return {m, n, k, has_minus_128, taps};
 }
 
-std::string chosen_row(int32_t m, int32_t n, int32_t k, bool has_minus_128, const std::string& store, int32_t taps,
-                       const std::string& isa) {
-  return ek::select_qgemm(problem_of(m, n, k, has_minus_128, store, taps), cap_of(isa))->row.name;
+std::string chosen_row(int32_t m, int32_t n, int32_t k, bool has_minus_128, int32_t taps, const std::string& isa) {
+  return ek::select_qgemm(problem_of(m, n, k, has_minus_128, taps), cap_of(isa))->row.name;
 }
 
-bool fits(const std::string& name, int32_t m, int32_t n, int32_t k, bool has_minus_128, const std::string& store,
-          int32_t taps) {
-  return any_qgemm(name).fits(problem_of(m, n, k, has_minus_128, store, taps));
+bool fits(const std::string& name, int32_t m, int32_t n, int32_t k, bool has_minus_128, int32_t taps) {
+  return any_qgemm(name).fits(problem_of(m, n, k, has_minus_128, taps));
 }
 
-double cycles(const std::string& name, int32_t m, int32_t n, int32_t k, bool has_minus_128, const std::string& store,
-              int32_t taps) {
-  return any_qgemm(name).cycles(problem_of(m, n, k, has_minus_128, store, taps));
+double cycles(const std::string& name, int32_t m, int32_t n, int32_t k, bool has_minus_128, int32_t taps) {
+  return any_qgemm(name).cycles(problem_of(m, n, k, has_minus_128, taps));
 }
 
 void widen(const std::string& isa, uintptr_t u8, int32_t count, uintptr_t s16) {
@@ -112,17 +98,17 @@ void bind_qgemm(py::module_& m) {
   m.def("qgemm_row", &row, py::arg("name"), "Tile of a qgemm row: mr, nr, kr, lanes, elem.");
   m.def("qgemm_run", &run, py::arg("name"), py::arg("rows"), py::arg("kh"), py::arg("kw"), py::arg("kc"),
         py::arg("a_px"), py::arg("a_kx"), py::arg("m"), py::arg("w"), py::arg("bias"), py::arg("scale"), py::arg("n"),
-        py::arg("lo"), py::arg("hi"), py::arg("zero"), py::arg("store"), py::arg("ring_elem"), py::arg("slot"),
-        py::arg("y"), py::arg("y_px"), py::arg("rounds") = 1, "Runs one row on caller addresses, unchecked.");
+        py::arg("lo"), py::arg("hi"), py::arg("zero"), py::arg("y"), py::arg("y_px"), py::arg("rounds") = 1,
+        "Runs one row on caller addresses, unchecked.");
   m.def("qgemm_pack", &pack, py::arg("name"), py::arg("w"), py::arg("kh"), py::arg("kw"), py::arg("kc"),
         py::arg("merge_kx"), py::arg("bias"), py::arg("scale"), py::arg("first"), py::arg("columns"),
         py::arg("input_zero"), "Packs one panel: its bytes, bias and scale.");
   m.def("qgemm_select", &chosen_row, py::arg("m"), py::arg("n"), py::arg("k"), py::arg("has_minus_128"),
-        py::arg("store"), py::arg("taps"), py::arg("isa"), "Name of the row a plan would choose under a cap.");
+        py::arg("taps"), py::arg("isa"), "Name of the row a plan would choose under a cap.");
   m.def("qgemm_fits", &fits, py::arg("name"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("has_minus_128"),
-        py::arg("store"), py::arg("taps"), "Whether a row takes a problem.");
+        py::arg("taps"), "Whether a row takes a problem.");
   m.def("qgemm_cycles", &cycles, py::arg("name"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("has_minus_128"),
-        py::arg("store"), py::arg("taps"), "Predicted cycles of a row.");
+        py::arg("taps"), "Predicted cycles of a row.");
   m.def("qgemm_widen", &widen, py::arg("isa"), py::arg("u8"), py::arg("count"), py::arg("s16"),
         "Widens bytes to int16 with the function a plan would choose under a cap.");
 }

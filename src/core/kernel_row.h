@@ -36,12 +36,6 @@ T* at(uintptr_t address) {
   return reinterpret_cast<T*>(address);
 }
 
-inline ek::Elem elem_of(const std::string& word) {
-  if (word == "u8") return ek::Elem::kU8;
-  if (word == "s16") return ek::Elem::kS16;
-  throw pybind11::value_error("an element is u8 or s16, not " + word);
-}
-
 inline const char* word_of(ek::Elem elem) { return elem == ek::Elem::kU8 ? "u8" : "s16"; }
 
 /// Parses an ISA cap; ValueError where a name is unknown or absent.

@@ -33,9 +33,6 @@ class Strip:
     hi: int = 255
     zero: int = 131
     y_gap: int = 0  # bytes between the columns of neighbouring pixels
-    store: str = "nhwc"
-    ring_elem: str = "u8"
-    slot: int = 0
     flush: str = "tail"
 
     @property
@@ -90,15 +87,8 @@ def requantise(acc: np.ndarray, scale: np.ndarray, strip: Strip) -> np.ndarray:
 
 def laid_out(strip: Strip, u: np.ndarray) -> np.ndarray:
     """What memory from y on must hold: results where they belong, canaries everywhere else."""
-    pixel = strip.n * (1 if strip.store == "nhwc" else 4) + strip.y_gap
-    memory = np.full((strip.m, pixel), CANARY, np.uint8)
-    if strip.store == "nhwc":
-        memory[:, : strip.n] = u
-    else:
-        size = {"u8": 1, "s16": 2}[strip.ring_elem]
-        lanes = memory[:, : 4 * strip.n].reshape(strip.m, strip.n, 4)
-        lanes[:, :, size * strip.slot : size * (strip.slot + 1)] = 0  # s16 holds the byte, zero-extended
-        lanes[:, :, size * strip.slot] = u
+    memory = np.full((strip.m, strip.n + strip.y_gap), CANARY, np.uint8)
+    memory[:, : strip.n] = u
     return memory.ravel()[: memory.size - strip.y_gap]
 
 
@@ -136,9 +126,8 @@ def run(kernel: str, strip: Strip, x: Operands) -> np.ndarray:
     ran = _core.qgemm_run(
         kernel, rows=[row.address for row in a], kh=strip.kh, kw=kw, kc=kc, a_px=strip.px * size,
         a_kx=strip.kx * size, m=strip.m, w=w.address, bias=bias.address, scale=scale.address, n=strip.n,
-        lo=strip.lo - strip.zero, hi=strip.hi - strip.zero, zero=strip.zero, store=strip.store,
-        ring_elem=strip.ring_elem, slot=strip.slot, y=y.address,
-        y_px=strip.n * (1 if strip.store == "nhwc" else 4) + strip.y_gap,
+        lo=strip.lo - strip.zero, hi=strip.hi - strip.zero, zero=strip.zero, y=y.address,
+        y_px=strip.n + strip.y_gap,
     )  # fmt: skip
     assert ran == kernel  # the one that ran is the one asked for
     assert y.intact(), f"{kernel} wrote outside y: {strip}"
@@ -147,7 +136,7 @@ def run(kernel: str, strip: Strip, x: Operands) -> np.ndarray:
 
 def fits(kernel: str, strip: Strip, x: Operands) -> bool:
     taps = strip.kh * (1 if strip.merge_kx else strip.kw)
-    return _core.qgemm_fits(kernel, strip.m, strip.n, strip.k, bool((x.w == -128).any()), strip.store, taps)
+    return _core.qgemm_fits(kernel, strip.m, strip.n, strip.k, bool((x.w == -128).any()), taps)
 
 
 def check(kernel: str, strip: Strip, x: Operands) -> bool:
@@ -220,15 +209,6 @@ def test_strided_output_leaves_the_gaps_alone(kernel: str, y_gap: int, rng: np.r
         check(kernel, strip, draw(strip, rng))
 
 
-@pytest.mark.parametrize(("elem", "slot"), [("u8", 0), ("u8", 1), ("u8", 2), ("u8", 3), ("s16", 0), ("s16", 1)])
-def test_ring_store_touches_its_slot_only(kernel: str, elem: str, slot: int, rng: np.random.Generator) -> None:
-    tile = _core.qgemm_row(kernel)
-    for m in (1, 2, tile["mr"], tile["mr"] + 1):
-        for n in range(1, tile["nr"] + 1):
-            strip = Strip(m, n, 6, store="ring", ring_elem=elem, slot=slot, y_gap=4 * (n % 3), lo=100, hi=240)
-            check(kernel, strip, draw(strip, rng))
-
-
 # ---- numbers --------------------------------------------------------------------------------------------------
 
 
@@ -288,9 +268,8 @@ def test_a_folded_bias_may_wrap(kernel: str) -> None:
     ("lo", "hi", "zero"), [(0, 255, 0), (0, 255, 255), (128, 255, 128), (3, 3, 200), (17, 201, 90)]
 )
 def test_clipping_bounds(kernel: str, lo: int, hi: int, zero: int, rng: np.random.Generator) -> None:
-    for store in ("nhwc", "ring"):
-        strip = Strip(9, 8, 32, lo=lo, hi=hi, zero=zero, store=store)
-        check(kernel, strip, draw(strip, rng))
+    strip = Strip(9, 8, 32, lo=lo, hi=hi, zero=zero)
+    check(kernel, strip, draw(strip, rng))
 
 
 def test_dead_channels_give_their_zero_point(kernel: str, rng: np.random.Generator) -> None:

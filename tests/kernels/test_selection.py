@@ -28,10 +28,9 @@ def eligible(family: str, cap: str) -> list[str]:
 
 @pytest.mark.parametrize("cap", CAPS)
 @pytest.mark.parametrize("problem", QGEMMS, ids=str)
-@pytest.mark.parametrize("store", ["nhwc", "ring"])
-def test_qgemm_takes_the_cheapest_row_under_a_cap(cap: str, problem: tuple[int, int, int], store: str) -> None:
+def test_qgemm_takes_the_cheapest_row_under_a_cap(cap: str, problem: tuple[int, int, int]) -> None:
     for has_minus_128, taps in itertools.product((False, True), (0, 1, 9)):
-        asked = (*problem, has_minus_128, store, taps)
+        asked = (*problem, has_minus_128, taps)
         names = [name for name in eligible("qgemm", cap) if _core.qgemm_fits(name, *asked)]
         cycles = [_core.qgemm_cycles(name, *asked) for name in names]
         assert min(cycles) > 0
@@ -54,14 +53,14 @@ def test_too_many_taps_fit_no_firstconv_row() -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_level_alone_reaches_its_own_row(level: str) -> None:
     """At a size that suits every tile each level gives its own row, so a walk over levels walks the rows."""
-    name = _core.qgemm_select(48, 64, 256, False, "nhwc", 1, level)
+    name = _core.qgemm_select(48, 64, 256, False, 1, level)
     assert name.endswith("_" + level)
 
 
 @pytest.mark.parametrize("cap", ["sse9", "avx2,", "scalar,avx2", "AVX2", " avx2", ",", "avx2,,avxvnni"])
 def test_an_unknown_cap_is_refused(cap: str) -> None:
     with pytest.raises(ValueError, match="instruction set"):
-        _core.qgemm_select(48, 64, 256, False, "nhwc", 1, cap)
+        _core.qgemm_select(48, 64, 256, False, 1, cap)
 
 
 def test_scalar_is_the_last_row_of_every_family() -> None:

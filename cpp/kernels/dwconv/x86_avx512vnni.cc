@@ -35,7 +35,7 @@ namespace {
 /// keeps their order, and both bounds are bytes.
 struct Rounding512 {
   Requant512 out;
-  __m512i lo_s32x16, hi_s32x16, hi_u8x64;
+  __m512i lo_s32x16, hi_s32x16, zero_s32x16, hi_u8x64;
 };
 
 struct Avx512Vnni {
@@ -48,10 +48,9 @@ struct Avx512Vnni {
   static EK_MEMBER Vector load(const void* p) { return _mm512_loadu_si512(p); }
   static EK_MEMBER Mask first(int32_t n) { return static_cast<__mmask16>(first_bits(n)); }
   static EK_MEMBER Rounding rounding(const Requant& out) {
-    const Requant512 r = load_requant512(out);
-    const __m512i hi_s32x16 = _mm512_cvtps_epi32(r.hi_f32x16);
-    const int32_t most = static_cast<int32_t>(out.hi) + out.zero;
-    return {r, _mm512_cvtps_epi32(r.lo_f32x16), hi_s32x16, _mm512_set1_epi8(static_cast<int8_t>(most))};
+    const auto lo = static_cast<int32_t>(out.lo), hi = static_cast<int32_t>(out.hi);
+    return {load_requant512(out), _mm512_set1_epi32(lo), _mm512_set1_epi32(hi), _mm512_set1_epi32(out.zero),
+            _mm512_set1_epi8(static_cast<int8_t>(hi + out.zero))};
   }
 
   /// N = 4: bytes of rows 0, 1 and of rows 2, 3 alternating, of channels 16l + 0..7 and then of 16l + 8..15.
@@ -118,7 +117,7 @@ struct Avx512Vnni {
 
   static EK_MEMBER void store(uint8_t* y, Mask valid, const Vector (&q)[1], const Rounding& r) {
     const __m512i clipped_s32x16 = _mm512_min_epi32(_mm512_max_epi32(q[0], r.lo_s32x16), r.hi_s32x16);
-    _mm512_mask_cvtepi32_storeu_epi8(y, valid, _mm512_add_epi32(clipped_s32x16, r.out.zero_s32x16));
+    _mm512_mask_cvtepi32_storeu_epi8(y, valid, _mm512_add_epi32(clipped_s32x16, r.zero_s32x16));
   }
 };
 

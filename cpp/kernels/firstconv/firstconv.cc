@@ -48,7 +48,6 @@ void run(const FirstConvArgs& args) {
   gemm.scale = args.scale;
   gemm.n = args.n;
   gemm.out = args.out;
-  gemm.store = QGemmStore::kNhwc;
   gemm.y_px = args.y_px;
   int32_t first = 0;
   for (int32_t i = 0; i < batches; ++i, first += gemm.m) {
@@ -76,7 +75,7 @@ double predict(const FirstConvProblem& problem, double short_row) {
   const int32_t batches = (problem.m + kBatchPixels - 1) / kBatchPixels;
   const bool copied = taps_of(problem) > 64 || problem.kh > 5;
   const double gather = problem.kh * (copied ? kCopy * ((problem.kw * problem.c + 15) / 16) : short_row);
-  const QGemmProblem dense = {problem.m, problem.n, taps_of(problem), true, QGemmStore::kNhwc, 1};
+  const QGemmProblem dense = {problem.m, problem.n, taps_of(problem), true, 1};
   return gemm.cycles(dense) + panels * (gather * problem.m + kBatch * batches);
 }
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// AVX2: from eight int32 accumulators to bytes in memory. For x86_avx2*.cc and x86_avxvnni*.cc only.
 ///
-///   NHWC   byte = max(sat_u8(sat_s16(rne(min(float(acc) * m, hi))) + zero), lo + zero)
-///   ring   lane = clip(rne(float(acc) * m)) + zero, shifted to its slot
+///   byte = max(sat_u8(sat_s16(rne(min(float(acc) * m, hi))) + zero), lo + zero)
 ///
-/// Both are kernel.h's Requant: lo, hi and zero are integers, and rounding is monotone, so clipping below may wait
+/// This is kernel.h's Requant: lo, hi and zero are integers, and rounding is monotone, so clipping below may wait
 /// until after rounding and saturation, where one instruction clips 32 outputs (vpackssdw and vpackuswb keep the order,
 /// and -32768..255 plus a zero of 0..255 stays int16). Clipping above may not: vcvtps2dq turns a float beyond int32
 /// into INT32_MIN.
@@ -37,16 +36,13 @@ EK_INLINE int32_t load_s32(const void* p) {
 EK_INLINE void hold(__m256i& v) { __asm__("" : "+x"(v)); }
 
 struct Requant256 {
-  __m256 lo_f32x8, hi_f32x8;
-  __m256i zero_s32x8;  ///< ring
-  __m256i zero_s16x16, lo_u8x32;  ///< NHWC; lo here is the least output byte
+  __m256 hi_f32x8;
+  __m256i zero_s16x16, lo_u8x32;  ///< lo is the least output byte
 };
 
 EK_INLINE Requant256 load_requant256(const Requant& out) {
   Requant256 r;
-  r.lo_f32x8 = _mm256_set1_ps(out.lo);
   r.hi_f32x8 = _mm256_set1_ps(out.hi);
-  r.zero_s32x8 = _mm256_set1_epi32(out.zero);
   r.zero_s16x16 = _mm256_set1_epi16(static_cast<int16_t>(out.zero));
   r.lo_u8x32 = _mm256_set1_epi8(static_cast<int8_t>(static_cast<int32_t>(out.lo) + out.zero));
   return r;
@@ -70,13 +66,6 @@ EK_INLINE __m256i bytes_in_lanes_u8x32(__m256i a_s32x8, __m256i b_s32x8, __m256i
 EK_INLINE __m256i bytes_u8x32(__m256i a_s32x8, __m256i b_s32x8, __m256i c_s32x8, __m256i d_s32x8, const Requant256& r) {
   const __m256i abcd_u8x32 = bytes_in_lanes_u8x32(a_s32x8, b_s32x8, c_s32x8, d_s32x8, r);
   return _mm256_permutevar8x32_epi32(abcd_u8x32, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-}
-
-/// The whole requantisation, one output in each 32-bit lane.
-EK_INLINE __m256i requantise_s32x8(__m256i acc_s32x8, __m256 scale_f32x8, const Requant256& r) {
-  __m256 t_f32x8 = _mm256_mul_ps(_mm256_cvtepi32_ps(acc_s32x8), scale_f32x8);
-  t_f32x8 = _mm256_min_ps(_mm256_max_ps(t_f32x8, r.lo_f32x8), r.hi_f32x8);
-  return _mm256_add_epi32(_mm256_cvtps_epi32(t_f32x8), r.zero_s32x8);
 }
 
 /// Stores the first n bytes (1..16), no other.
@@ -111,38 +100,6 @@ EK_INLINE void store_u8x32(uint8_t* y, __m256i v_u8x32, int32_t n) {
 EK_INLINE void store_u8x8(uint8_t* y, __m128i v_u8x16, int32_t n) {
   if (n >= 8) return _mm_storel_epi64(reinterpret_cast<__m128i*>(y), v_u8x16);
   store_u8x16(y, v_u8x16, n);
-}
-
-/// Where a ring row goes inside each 32-bit lane (base/layout.h).
-struct RingSlot256 {
-  __m128i shift;  ///< bits
-  __m256i others_s32x8;  ///< the bits of a lane that belong to other rows
-};
-
-EK_INLINE RingSlot256 ring_slot256(Elem elem, int32_t slot) {
-  const int32_t bits = 8 * static_cast<int32_t>(elem);
-  const uint32_t mine = (elem == Elem::kU8 ? 0xffu : 0xffffu) << (bits * slot);
-  return {_mm_cvtsi32_si128(bits * slot), _mm256_set1_epi32(static_cast<int32_t>(~mine))};
-}
-
-/// All ones in the first n (0..8) lanes.
-EK_INLINE __m256i first_lanes_s32x8(int32_t n) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
-/// Puts the requantised lanes into their slot of the first n (1..8) lanes at y; lanes from n on are not touched.
-EK_INLINE void store_ring_s32x8(uint8_t* y, __m256i u_s32x8, const RingSlot256& slot, int32_t n) {
-  int* lanes = reinterpret_cast<int*>(y);
-  const __m256i mine_s32x8 = _mm256_sll_epi32(u_s32x8, slot.shift);
-  if (n >= 8) {
-    const __m256i old_s32x8 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(y));
-    const __m256i new_s32x8 = _mm256_or_si256(_mm256_and_si256(old_s32x8, slot.others_s32x8), mine_s32x8);
-    return _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), new_s32x8);
-  }
-  const __m256i valid_s32x8 = first_lanes_s32x8(n);
-  const __m256i old_s32x8 = _mm256_maskload_epi32(lanes, valid_s32x8);
-  const __m256i new_s32x8 = _mm256_or_si256(_mm256_and_si256(old_s32x8, slot.others_s32x8), mine_s32x8);
-  _mm256_maskstore_epi32(lanes, valid_s32x8, new_s32x8);
 }
 
 }  // namespace ek

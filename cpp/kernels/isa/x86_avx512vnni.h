@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// AVX-512: from sixteen int32 accumulators to bytes in memory. For x86_avx512vnni*.cc only.
 ///
-///   NHWC   byte = max(sat_u8(sat_s16(rne(min(float(acc) * m, hi))) + zero), lo + zero)
-///   ring   lane = clip(rne(float(acc) * m)) + zero, shifted to its slot
+///   byte = max(sat_u8(sat_s16(rne(min(float(acc) * m, hi))) + zero), lo + zero)
 ///
-/// Both are kernel.h's Requant: lo, hi and zero are integers, and rounding is monotone, so clipping below may wait
+/// This is kernel.h's Requant: lo, hi and zero are integers, and rounding is monotone, so clipping below may wait
 /// until after rounding and saturation, where one instruction clips 64 outputs (vpackssdw and vpackuswb keep the order,
 /// and -32768..255 plus a zero of 0..255 stays int16). Clipping above may not: vcvtps2dq turns a float beyond int32
 /// into INT32_MIN.
@@ -37,16 +36,13 @@ EK_INLINE int32_t load_s32(const void* p) {
 EK_INLINE void hold(__m512i& v) { __asm__("" : "+v"(v)); }
 
 struct Requant512 {
-  __m512 lo_f32x16, hi_f32x16;
-  __m512i zero_s32x16;  ///< ring
-  __m512i zero_s16x32, lo_u8x64;  ///< NHWC; lo here is the least output byte
+  __m512 hi_f32x16;
+  __m512i zero_s16x32, lo_u8x64;  ///< lo is the least output byte
 };
 
 EK_INLINE Requant512 load_requant512(const Requant& out) {
   Requant512 r;
-  r.lo_f32x16 = _mm512_set1_ps(out.lo);
   r.hi_f32x16 = _mm512_set1_ps(out.hi);
-  r.zero_s32x16 = _mm512_set1_epi32(out.zero);
   r.zero_s16x32 = _mm512_set1_epi16(static_cast<int16_t>(out.zero));
   r.lo_u8x64 = _mm512_set1_epi8(static_cast<int8_t>(static_cast<int32_t>(out.lo) + out.zero));
   return r;
@@ -74,13 +70,6 @@ EK_INLINE __m512i bytes_u8x64(__m512i a_s32x16, __m512i b_s32x16, __m512i c_s32x
   return _mm512_permutexvar_epi32(order_s32x16, abcd_u8x64);
 }
 
-/// The whole requantisation, one output in each 32-bit lane.
-EK_INLINE __m512i requantise_s32x16(__m512i acc_s32x16, __m512 scale_f32x16, const Requant512& r) {
-  __m512 t_f32x16 = _mm512_mul_ps(_mm512_cvtepi32_ps(acc_s32x16), scale_f32x16);
-  t_f32x16 = _mm512_min_ps(_mm512_max_ps(t_f32x16, r.lo_f32x16), r.hi_f32x16);
-  return _mm512_add_epi32(_mm512_cvtps_epi32(t_f32x16), r.zero_s32x16);
-}
-
 /// One bit for each of the first n (0..64) of something.
 EK_INLINE uint64_t first_bits(int32_t n) { return n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1; }
 
@@ -94,23 +83,6 @@ EK_INLINE void store_u8x16(uint8_t* y, __m128i v_u8x16, int32_t n) {
 EK_INLINE void store_u8x32(uint8_t* y, __m256i v_u8x32, int32_t n) {
   if (n >= 32) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), v_u8x32);
   _mm256_mask_storeu_epi8(y, static_cast<__mmask32>(first_bits(n)), v_u8x32);
-}
-
-/// Where a ring row goes inside each 32-bit lane (base/layout.h).
-struct RingSlot512 {
-  __m128i shift;  ///< bits
-  __mmask64 bytes;  ///< the bytes of 16 lanes that belong to this row
-};
-
-EK_INLINE RingSlot512 ring_slot512(Elem elem, int32_t slot) {
-  const int32_t bytes = static_cast<int32_t>(elem);
-  const uint64_t every_lane = elem == Elem::kU8 ? 0x1111111111111111u : 0x3333333333333333u;
-  return {_mm_cvtsi32_si128(8 * bytes * slot), every_lane << (bytes * slot)};
-}
-
-/// Puts the requantised lanes into their slot of the first n (1..16) lanes at y; nothing else is touched.
-EK_INLINE void store_ring_s32x16(uint8_t* y, __m512i u_s32x16, const RingSlot512& slot, int32_t n) {
-  _mm512_mask_storeu_epi8(y, slot.bytes & first_bits(4 * n), _mm512_sll_epi32(u_s32x16, slot.shift));
 }
 
 }  // namespace ek

@@ -24,9 +24,7 @@ bool fits_k32(const QGemmProblem& problem) { return problem.taps == 1 && problem
 #endif
 
 #if defined(EK_ARCH_ARM)
-bool fits_no_minus_128(const QGemmProblem& problem) {
-  return !problem.has_minus_128 && problem.store == QGemmStore::kNhwc;
-}
+bool fits_no_minus_128(const QGemmProblem& problem) { return !problem.has_minus_128; }
 #endif
 
 constexpr int32_t ceil_div(int32_t value, int32_t step) { return (value + step - 1) / step; }
@@ -36,8 +34,7 @@ struct Rates {
   int32_t mr, nr, kr, lanes;
   double dots;    ///< k groups of one pixel and one vector of columns per cycle
   double loads;   ///< vector loads and broadcasts per cycle
-  double nhwc;    ///< cycles to requantise and store one vector as NHWC
-  double ring;    ///< the same into a ring
+  double epilogue;  ///< cycles to requantise and store one vector
   double tile;    ///< cycles of loop control per tile
 };
 constexpr double kCall = 12.0;            // cycles
@@ -46,11 +43,11 @@ constexpr double kNearWeights = 32768.0;  // bytes that stay in L1
 constexpr double kStream = 40.0;          // bytes of weights per cycle from L2
 
 /// Cycles of `m` pixels times one panel of `vectors`: the slower of dots and loads for each k group, and the epilogue.
-double panel_cycles(const Rates& row, int32_t m, int32_t vectors, int32_t groups, double tile, double epilogue) {
+double panel_cycles(const Rates& row, int32_t m, int32_t vectors, int32_t groups, double tile) {
   const int32_t tiles = ceil_div(m, row.mr);
   const double dots = static_cast<double>(m) * vectors / row.dots;
   const double loads = (static_cast<double>(m) + static_cast<double>(tiles) * vectors) / row.loads;
-  return groups * (dots > loads ? dots : loads) + tiles * tile + epilogue * m * vectors + kCall;
+  return groups * (dots > loads ? dots : loads) + tiles * tile + row.epilogue * m * vectors + kCall;
 }
 
 double predict(const Rates& row, const QGemmProblem& problem) {
@@ -58,9 +55,8 @@ double predict(const Rates& row, const QGemmProblem& problem) {
   const int32_t groups = taps * ceil_div(problem.k / taps, row.kr);
   const double tile = row.tile + kTap * (taps - 1);
   const int32_t panels = problem.n / row.nr, rest = problem.n % row.nr;
-  const double epilogue = problem.store == QGemmStore::kNhwc ? row.nhwc : row.ring;
-  double cycles = panels * panel_cycles(row, problem.m, row.nr / row.lanes, groups, tile, epilogue);
-  if (rest) cycles += panel_cycles(row, problem.m, ceil_div(rest, row.lanes), groups, tile, epilogue);
+  double cycles = panels * panel_cycles(row, problem.m, row.nr / row.lanes, groups, tile);
+  if (rest) cycles += panel_cycles(row, problem.m, ceil_div(rest, row.lanes), groups, tile);
   const double weights = static_cast<double>(problem.n) * problem.k;
   const double stream = weights > kNearWeights ? weights / kStream : 0.0;
   return cycles > stream ? cycles : stream;
@@ -68,24 +64,24 @@ double predict(const Rates& row, const QGemmProblem& problem) {
 
 #if defined(EK_ARCH_X86)
 double cycles_avx512vnni(const QGemmProblem& problem) {
-  return predict({12, 32, 4, 16, 2.0, 2.0, 1.65, 2.0, 14.0}, problem);
+  return predict({12, 32, 4, 16, 2.0, 2.0, 1.65, 14.0}, problem);
 }
 double cycles_avx512vnni_k32(const QGemmProblem& problem) {
   QGemmProblem whole = problem;
   whole.m = round_up(problem.m, 4);  // its last tile repeats pixels
-  return predict({4, 32, 4, 16, 2.0, 2.0, 1.7, 2.1, 0.0}, whole);
+  return predict({4, 32, 4, 16, 2.0, 2.0, 1.7, 0.0}, whole);
 }
-double cycles_avxvnni(const QGemmProblem& problem) { return predict({6, 16, 4, 8, 2.0, 2.0, 1.8, 2.4, 11.0}, problem); }
+double cycles_avxvnni(const QGemmProblem& problem) { return predict({6, 16, 4, 8, 2.0, 2.0, 1.8, 11.0}, problem); }
 double cycles_avx2(const QGemmProblem& problem) {
   const double widen = static_cast<double>(problem.m) * problem.k / 16.0;
-  return widen + predict({6, 16, 2, 8, 1.7, 2.0, 1.8, 2.4, 11.0}, problem);
+  return widen + predict({6, 16, 2, 8, 1.7, 2.0, 1.8, 11.0}, problem);
 }
 #endif
 #if defined(EK_ARCH_ARM)
 // Three instructions for 16 products on one pipe each: an A72 does one SMULL or SMLAL2 and one SADALP per cycle.
-double cycles_neon(const QGemmProblem& problem) { return predict({4, 8, 16, 4, 0.125, 1.0, 8.0, 8.0, 16.0}, problem); }
+double cycles_neon(const QGemmProblem& problem) { return predict({4, 8, 16, 4, 0.125, 1.0, 8.0, 16.0}, problem); }
 #endif
-double cycles_scalar(const QGemmProblem& problem) { return predict({4, 8, 1, 8, 0.4, 2.0, 45.0, 45.0, 16.0}, problem); }
+double cycles_scalar(const QGemmProblem& problem) { return predict({4, 8, 1, 8, 0.4, 2.0, 45.0, 16.0}, problem); }
 
 }  // namespace
 

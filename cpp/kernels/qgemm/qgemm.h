@@ -13,12 +13,6 @@
 
 namespace ek {
 
-/// Where a strip's results go.
-enum class QGemmStore : uint8_t {
-  kNhwc,  ///< y[i * y_px + n]
-  kRing,  ///< lane n of pixel i: the slot `slot` of the 32-bit lane at y + i * y_px + 4 * n (u8 or s16 slots)
-};
-
 struct QGemmArgs {
   // A: activations, u8 biased or widened to s16 as the row's `elem` says; steps in bytes.
   const uint8_t* const* rows;  ///< kh pointers to the first tap of output pixel 0
@@ -34,10 +28,7 @@ struct QGemmArgs {
   int32_t n;                   ///< valid columns, 1..NR; nothing is written beyond them
   // Y
   Requant out;
-  QGemmStore store;
-  Elem ring_elem;              ///< kRing only
-  int32_t slot;                ///< kRing only: y mod per_lane
-  uint8_t* y;
+  uint8_t* y;                  ///< y[i * y_px + n]
   ptrdiff_t y_px;              ///< bytes
 };
 
@@ -47,7 +38,6 @@ using QGemmFn = void (*)(const QGemmArgs& args);
 struct QGemmProblem {
   int32_t m, n, k;             ///< of one strip; k = kh * kw * kc
   bool has_minus_128;          ///< some weight is -128
-  QGemmStore store;
   int32_t taps = 0;            ///< kh * kw of the calls; 0 = not told
 };
 

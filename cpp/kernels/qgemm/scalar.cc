@@ -51,19 +51,11 @@ void requantise(const QGemmArgs& args, const uint32_t (&acc)[kNr], uint8_t (&u)[
   for (int n = 0; n < kNr; ++n) u[n] = static_cast<uint8_t>(rounded[n] - 0x4b400000 + out.zero);
 }
 
-/// One pixel's n columns to NHWC, or to the slot of their 32-bit lanes in a ring.
-void store(const QGemmArgs& args, const uint8_t (&u)[kNr], uint8_t* y) {
-  if (args.store == QGemmStore::kNhwc && args.n == kNr) {
+void store(const uint8_t (&u)[kNr], uint8_t* y, int32_t count) {
+  if (count == kNr) {
     std::memcpy(y, u, sizeof(u));
-  } else if (args.store == QGemmStore::kNhwc) {
-    for (int32_t n = 0; n < args.n; ++n) y[n] = u[n];
-  } else if (args.ring_elem == Elem::kU8) {
-    for (int32_t n = 0; n < args.n; ++n) y[4 * n + args.slot] = u[n];
   } else {
-    for (int32_t n = 0; n < args.n; ++n) {
-      const int16_t wide = u[n];
-      std::memcpy(y + 4 * n + 2 * args.slot, &wide, sizeof(wide));
-    }
+    for (int32_t n = 0; n < count; ++n) y[n] = u[n];
   }
 }
 
@@ -74,7 +66,7 @@ void tile(const QGemmArgs& args, int32_t i) {
   for (int p = 0; p < MR; ++p) {
     uint8_t u[kNr];
     requantise(args, acc[p], u);
-    store(args, u, args.y + (i + p) * args.y_px);
+    store(u, args.y + (i + p) * args.y_px, args.n);
   }
 }
 

@@ -87,11 +87,7 @@ void tile(const QGemmArgs& args, int32_t first) {
   accumulate<MR, V>(args, first, sum_s32x16);
   const Output<V> out = load_output<V>(args);
   uint8_t* const y = args.y + first * args.y_px;
-  if (args.store == QGemmStore::kNhwc) {
-    store_nhwc(out, y, sum_s32x16);
-  } else {
-    store_ring(out, y, sum_s32x16);
-  }
+  store(out, y, sum_s32x16);
 }
 
 using TileFn = void (*)(const QGemmArgs& args, int32_t first);

@@ -28,7 +28,7 @@ namespace {
 
 constexpr int32_t kMr = 4;
 
-template <int kGroups, int V, QGemmStore kStore>
+template <int kGroups, int V>
 void strip(const QGemmArgs& args) {
   const Output<V> out = load_output<V>(args);
   const int8_t* const w = static_cast<const int8_t*>(args.w);
@@ -50,11 +50,7 @@ void strip(const QGemmArgs& args) {
       dot_group(a, 4 * g, a_px, w + 64 * V * g, sum_s32x16);
       hold_sums(sum_s32x16);  // keeps clang from finishing two pixels first and spilling the others' operands
     }
-    if (kStore == QGemmStore::kNhwc) {
-      store_nhwc(out, y, sum_s32x16);
-    } else {
-      store_ring(out, y, sum_s32x16);
-    }
+    store(out, y, sum_s32x16);
     if (rest == 0) return;
     const int32_t step = rest < kMr ? rest : kMr;
     EK_UNROLL
@@ -65,19 +61,16 @@ void strip(const QGemmArgs& args) {
 }
 
 using StripFn = void (*)(const QGemmArgs& args);
-template <int V, QGemmStore kStore>
-constexpr StripFn kStrips[8] = {strip<1, V, kStore>, strip<2, V, kStore>, strip<3, V, kStore>, strip<4, V, kStore>,
-                                strip<5, V, kStore>, strip<6, V, kStore>, strip<7, V, kStore>, strip<8, V, kStore>};
+template <int V>
+constexpr StripFn kStrips[8] = {strip<1, V>, strip<2, V>, strip<3, V>, strip<4, V>,
+                                strip<5, V>, strip<6, V>, strip<7, V>, strip<8, V>};
 
 }  // namespace
 
 void qgemm_u8_4x32x4_avx512vnni(const QGemmArgs& args) {
   if (args.m < kMr) return qgemm_u8_12x32x4_avx512vnni(args);
   const int32_t groups = (args.kc + 3) / 4;
-  const bool nhwc = args.store == QGemmStore::kNhwc;
-  const StripFn* const narrow = nhwc ? kStrips<1, QGemmStore::kNhwc> : kStrips<1, QGemmStore::kRing>;
-  const StripFn* const wide = nhwc ? kStrips<2, QGemmStore::kNhwc> : kStrips<2, QGemmStore::kRing>;
-  (args.n > 16 ? wide : narrow)[groups - 1](args);
+  (args.n > 16 ? kStrips<2> : kStrips<1>)[groups - 1](args);
 }
 
 }  // namespace ek

@@ -86,7 +86,7 @@ EK_INLINE void accumulate(const QGemmArgs& args, int32_t first, __m256i (&sum_s3
 
 /// Requantises and stores a tile as NHWC bytes, four vectors (four or two pixels) at a time.
 template <int MR, int V>
-EK_INLINE void store_nhwc(const QGemmArgs& args, int32_t first, const __m256i (&sum_s32x8)[MR][V]) {
+EK_INLINE void store(const QGemmArgs& args, int32_t first, const __m256i (&sum_s32x8)[MR][V]) {
   const Requant256 r = load_requant256(args.out);
   const int32_t n = args.n;
   const ptrdiff_t y_px = args.y_px;
@@ -116,33 +116,11 @@ EK_INLINE void store_nhwc(const QGemmArgs& args, int32_t first, const __m256i (&
   }
 }
 
-/// Requantises a tile into its slot of the ring's 32-bit lanes, which are the lanes of the sums: nothing moves.
-template <int MR, int V>
-EK_INLINE void store_ring(const QGemmArgs& args, int32_t first, const __m256i (&sum_s32x8)[MR][V]) {
-  const Requant256 r = load_requant256(args.out);
-  const RingSlot256 slot = ring_slot256(args.ring_elem, args.slot);
-  const int32_t n = args.n;
-  const ptrdiff_t y_px = args.y_px;
-  EK_UNROLL
-  for (int v = 0; v < V; ++v) {
-    const __m256 scale_f32x8 = _mm256_loadu_ps(args.scale + 8 * v);
-    uint8_t* y = args.y + first * y_px + 32 * v;
-    EK_UNROLL
-    for (int p = 0; p < MR; ++p, y += y_px) {
-      store_ring_s32x8(y, requantise_s32x8(sum_s32x8[p][v], scale_f32x8, r), slot, n - 8 * v);
-    }
-  }
-}
-
 template <typename Dot, int MR, int V>
 void tile(const QGemmArgs& args, int32_t first) {
   __m256i sum_s32x8[MR][V];
   accumulate<Dot>(args, first, sum_s32x8);
-  if (args.store == QGemmStore::kNhwc) {
-    store_nhwc(args, first, sum_s32x8);
-  } else {
-    store_ring(args, first, sum_s32x8);
-  }
+  store(args, first, sum_s32x8);
 }
 
 using TileFn = void (*)(const QGemmArgs& args, int32_t first);

@@ -40,7 +40,6 @@ template <int V>
 struct Output {
   Requant512 r;
   __m512 scale_f32x16[V];
-  RingSlot512 slot;
   int32_t n;
   ptrdiff_t y_px;
 };
@@ -51,7 +50,6 @@ EK_INLINE Output<V> load_output(const QGemmArgs& args) {
   out.r = load_requant512(args.out);
   EK_UNROLL
   for (int v = 0; v < V; ++v) out.scale_f32x16[v] = _mm512_loadu_ps(args.scale + 16 * v);
-  out.slot = ring_slot512(args.ring_elem, args.slot);
   out.n = args.n;
   out.y_px = args.y_px;
   return out;
@@ -59,7 +57,7 @@ EK_INLINE Output<V> load_output(const QGemmArgs& args) {
 
 /// Requantises and stores a tile as NHWC bytes, four vectors (four or two pixels) at a time.
 template <int MR, int V>
-EK_INLINE void store_nhwc(const Output<V>& out, uint8_t* y, const __m512i (&sum_s32x16)[MR][V]) {
+EK_INLINE void store(const Output<V>& out, uint8_t* y, const __m512i (&sum_s32x16)[MR][V]) {
   EK_UNROLL
   for (int p = 0; p < MR; p += 4 / V, y += 4 / V * out.y_px) {
     __m512i q_s32x16[4];
@@ -77,19 +75,6 @@ EK_INLINE void store_nhwc(const Output<V>& out, uint8_t* y, const __m512i (&sum_
       if (p + 1 < MR) store_u8x16(y + out.y_px, _mm512_extracti32x4_epi32(y_u8x64, 1), out.n);
       if (p + 2 < MR) store_u8x16(y + 2 * out.y_px, _mm512_extracti32x4_epi32(y_u8x64, 2), out.n);
       if (p + 3 < MR) store_u8x16(y + 3 * out.y_px, _mm512_extracti32x4_epi32(y_u8x64, 3), out.n);
-    }
-  }
-}
-
-/// Requantises a tile into its slot of the ring's 32-bit lanes, which are the lanes of the sums: nothing moves.
-template <int MR, int V>
-EK_INLINE void store_ring(const Output<V>& out, uint8_t* y, const __m512i (&sum_s32x16)[MR][V]) {
-  EK_UNROLL
-  for (int p = 0; p < MR; ++p, y += out.y_px) {
-    EK_UNROLL
-    for (int v = 0; v < V; ++v) {
-      const __m512i u_s32x16 = requantise_s32x16(sum_s32x16[p][v], out.scale_f32x16[v], out.r);
-      store_ring_s32x16(y + 64 * v, u_s32x16, out.slot, out.n - 16 * v);
     }
   }
 }

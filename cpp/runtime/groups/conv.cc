@@ -86,11 +86,8 @@ Choice choose(const Plan& plan, const OpView& op) {
   if (c.shape.long_row && kept != 0) cut_long_row(x, y, kept * x.w, &c.shape);
   const ConstantRecord& w = plan.model->constants[op.constants[0]];
   const int32_t columns = y.c / p.groups;
-  const QGemmProblem problem{c.shape.m,
-                             columns,
-                             c.shape.kh * c.shape.kw * c.shape.kc,
+  const QGemmProblem problem{c.shape.m, columns, c.shape.kh * c.shape.kw * c.shape.kc,
                              has_minus_128(plan.model->constant<int8_t>(op.constants[0]), w.size),
-                             QGemmStore::kNhwc,
                              c.shape.kh * c.shape.kw};
   c.kernel = select_qgemm(problem, plan.cap);
   c.cycles = c.kernel->cycles(problem) * c.shape.strips * p.groups;
@@ -204,8 +201,6 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   c.args.kh = s.kh, c.args.kw = s.kw, c.args.kc = s.kc;
   c.args.a_px = s.a_px * elem, c.args.a_kx = s.a_kx * elem;
   c.args.out = requant_of(y, p.lo, p.hi);
-  c.args.store = QGemmStore::kNhwc;
-  c.args.ring_elem = Elem::kU8;
   c.args.y_px = y.shape.px;
 
   const ModelView& m = *plan.model;
