@@ -70,25 +70,24 @@ inline void dequantise_block(const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_
   }
 }
 
+using BlockFn = void (*)(const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_t sx, ptrdiff_t sy, float scale,
+                         int32_t zero);
+
+template <BlockFn kRun>
+void in_blocks(const EdgeRun& run) {
+  const ptrdiff_t sx = run.x_step, sy = run.y_step;
+  ptrdiff_t i = 0;
+  for (; i + kBlock <= run.n; i += kBlock) {
+    kRun(run.x + i * sx, run.y + i * sy, kBlock, sx, sy, run.scale, run.zero);
+  }
+  if (i < run.n) kRun(run.x + i * sx, run.y + i * sy, run.n - i, sx, sy, run.scale, run.zero);
+}
+
 }  // namespace
 
-void edge_quantise_scalar(const EdgeRun& run) {
-  const ptrdiff_t sx = run.x_step, sy = run.y_step;
-  ptrdiff_t i = 0;
-  for (; i + kBlock <= run.n; i += kBlock) {
-    quantise_block(run.x + i * sx, run.y + i * sy, kBlock, sx, sy, run.scale, run.zero);
-  }
-  if (i < run.n) quantise_block(run.x + i * sx, run.y + i * sy, run.n - i, sx, sy, run.scale, run.zero);
-}
+void edge_quantise_scalar(const EdgeRun& run) { in_blocks<quantise_block>(run); }
 
-void edge_dequantise_scalar(const EdgeRun& run) {
-  const ptrdiff_t sx = run.x_step, sy = run.y_step;
-  ptrdiff_t i = 0;
-  for (; i + kBlock <= run.n; i += kBlock) {
-    dequantise_block(run.x + i * sx, run.y + i * sy, kBlock, sx, sy, run.scale, run.zero);
-  }
-  if (i < run.n) dequantise_block(run.x + i * sx, run.y + i * sy, run.n - i, sx, sy, run.scale, run.zero);
-}
+void edge_dequantise_scalar(const EdgeRun& run) { in_blocks<dequantise_block>(run); }
 
 void edge_bytes_scalar(const EdgeRun& run) {
   if (run.x_step == 1 && run.y_step == 1) {

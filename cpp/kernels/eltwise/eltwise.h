@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// eltwise: residual add, per-channel affine and byte tables over a strip of pixels.
+/// eltwise: residual add, per-channel affine and byte tables over a strip of pixels. Where all operands have their
+/// pixels equally far apart, the driver hands add and table one pixel of many channels.
 #pragma once
 #include "kernels/kernel.h"
 

@@ -5,8 +5,8 @@
 ///   affine  y = requant(x * w(c) + bias(c), scale(c))
 ///   table   y = table[x]
 ///
-/// A strip whose pixels lie dense is one long run of bytes. Runs are innermost, kBlock at a time in local arrays, so
-/// that a compiler turns the loops into vectors of whatever the baseline has.
+/// Channels go kBlock at a time through local arrays, so that a compiler turns the loops into vectors of whatever the
+/// baseline has.
 /// Bounds: |a - za| <= 255 and m, n < 2^21 (shift = 20 - floor(log2(ratio))), so the sum stays below 2^30.
 /// rne is one addition: for |t| <= 2^22 the sum t + 1.5 * 2^23 has ulp 1, so it rounds to an integer, ties to even,
 /// and that integer stands in the low bits. Clipping comes first and leaves |t| <= 255.
@@ -58,9 +58,8 @@ inline void affine_block(const AffineArgs& args, const uint8_t* x, int32_t c, in
 }  // namespace
 
 void eltwise_add_scalar(const AddArgs& args) {
-  const bool dense = args.a_px == args.c && args.b_px == args.c && args.y_px == args.c;
-  const int32_t runs = dense ? 1 : args.pixels, length = dense ? args.pixels * args.c : args.c;
-  for (int32_t p = 0; p < runs; ++p) {
+  const int32_t length = args.c;
+  for (int32_t p = 0; p < args.pixels; ++p) {
     const uint8_t *a = args.a + p * args.a_px, *b = args.b + p * args.b_px;
     uint8_t* y = args.y + p * args.y_px;
     int32_t i = 0;
@@ -80,10 +79,9 @@ void eltwise_affine_scalar(const AffineArgs& args) {
 }
 
 void eltwise_table_scalar(const TableArgs& args) {
-  const bool dense = args.x_px == args.c && args.y_px == args.c;
-  const int32_t runs = dense ? 1 : args.pixels, length = dense ? args.pixels * args.c : args.c;
+  const int32_t length = args.c;
   const uint8_t* table = args.table;
-  for (int32_t p = 0; p < runs; ++p) {
+  for (int32_t p = 0; p < args.pixels; ++p) {
     const uint8_t* x = args.x + p * args.x_px;
     uint8_t* y = args.y + p * args.y_px;
     for (int32_t i = 0; i < length; ++i) y[i] = table[x[i]];

@@ -155,9 +155,8 @@ EK_INLINE __m256i lookup_u8x32(__m256i x_u8x32, const Table256& table) {
 
 void eltwise_add_avx2(const AddArgs& args) {
   const Add256 k = load_add256(args);
-  const bool dense = args.a_px == args.c && args.b_px == args.c && args.y_px == args.c;
-  const int32_t runs = dense ? 1 : args.pixels, length = dense ? args.pixels * args.c : args.c;
-  for (int32_t p = 0; p < runs; ++p) {
+  const int32_t length = args.c;
+  for (int32_t p = 0; p < args.pixels; ++p) {
     const uint8_t *a = args.a + p * args.a_px, *b = args.b + p * args.b_px;
     uint8_t* y = args.y + p * args.y_px;
     for (int32_t i = 0; i < length; i += 32)
@@ -183,9 +182,8 @@ void eltwise_affine_avx2(const AffineArgs& args) {
 
 void eltwise_table_avx2(const TableArgs& args) {
   const Table256 table = load_table256(args.table);
-  const bool dense = args.x_px == args.c && args.y_px == args.c;
-  const int32_t runs = dense ? 1 : args.pixels, length = dense ? args.pixels * args.c : args.c;
-  for (int32_t p = 0; p < runs; ++p) {
+  const int32_t length = args.c;
+  for (int32_t p = 0; p < args.pixels; ++p) {
     const uint8_t* x = args.x + p * args.x_px;
     uint8_t* y = args.y + p * args.y_px;
     for (int32_t i = 0; i < length; i += 32) store_u8x32(y + i, lookup_u8x32(load_u8x32(x + i), table), length - i);

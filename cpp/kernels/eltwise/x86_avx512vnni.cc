@@ -109,11 +109,10 @@ EK_INLINE __m512i lookup_u8x64(__m512i x_u8x64, const Table512& table) {
 
 void eltwise_add_avx512vnni(const AddArgs& args) {
   const Add512 k = load_add512(args);
-  const bool dense = args.a_px == args.c && args.b_px == args.c && args.y_px == args.c;
-  const int32_t runs = dense ? 1 : args.pixels, length = dense ? args.pixels * args.c : args.c;
+  const int32_t length = args.c;
   const int32_t whole = length & ~63;
   const __mmask64 rest = first_bits(length - whole);
-  for (int32_t p = 0; p < runs; ++p) {
+  for (int32_t p = 0; p < args.pixels; ++p) {
     const uint8_t *a = args.a + p * args.a_px, *b = args.b + p * args.b_px;
     uint8_t* y = args.y + p * args.y_px;
     for (int32_t i = 0; i < whole; i += 64) {
@@ -128,11 +127,10 @@ void eltwise_add_avx512vnni(const AddArgs& args) {
 
 void eltwise_table_avx512vnni(const TableArgs& args) {
   const Table512 table = load_table512(args.table);
-  const bool dense = args.x_px == args.c && args.y_px == args.c;
-  const int32_t runs = dense ? 1 : args.pixels, length = dense ? args.pixels * args.c : args.c;
+  const int32_t length = args.c;
   const int32_t whole = length & ~63;
   const __mmask64 rest = first_bits(length - whole);
-  for (int32_t p = 0; p < runs; ++p) {
+  for (int32_t p = 0; p < args.pixels; ++p) {
     const uint8_t* x = args.x + p * args.x_px;
     uint8_t* y = args.y + p * args.y_px;
     for (int32_t i = 0; i < whole; i += 64) {

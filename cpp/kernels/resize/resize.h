@@ -40,6 +40,28 @@ struct ResizeAxis {
 ResizeAxis resize_axis(int32_t size, int32_t out);
 ResizeTap resize_next(ResizeAxis* axis);
 
+/// Walks the output rows: interpolate(row, h) makes h of one source row, output(y, h0, h1, weight) mixes two of them.
+/// Each source row is interpolated once and kept while output rows use it: rows j and j + 1 differ in their last bit,
+/// so h of row r lives in buffer r & 1, behind the columns' taps in the scratch.
+template <typename Interpolate, typename Output>
+static inline void resize_walk(const ResizeArgs& args, Interpolate interpolate, Output output) {
+  int32_t* h[2];
+  h[0] = args.scratch + 2 * round_up(args.out_w, 16);
+  h[1] = h[0] + 4 * round_up(args.out_w, 16);
+  ResizeAxis axis = resize_axis(args.height, args.out_h);
+  int32_t held[2] = {-1, -1};
+  for (int32_t y = 0; y < args.out_h; ++y) {
+    const ResizeTap tap = resize_next(&axis);
+    const int32_t rows[2] = {tap.index, args.height > 1 ? tap.index + 1 : tap.index};
+    for (const int32_t row : rows) {
+      if (held[row & 1] == row) continue;
+      interpolate(row, h[row & 1]);
+      held[row & 1] = row;
+    }
+    output(y, h[rows[0] & 1], h[rows[1] & 1], tap.weight);
+  }
+}
+
 struct ResizeKernel {
   KernelRow row;
   void (*run)(const ResizeArgs& args);

@@ -3,8 +3,6 @@
 ///
 ///   h(r, x) = a*(2048 - f) + b*f of source row r;   v(y, x) = (h(j)*(2048 - g) + h(j + 1)*g + 2^21) >> 22
 ///
-/// Each source row is interpolated once and kept while output rows use it: rows j and j + 1 differ in their last
-/// bit, so h of row r lives in buffer r & 1.
 /// Bounds: h <= 255 * 2048 < 2^19, v before the shift <= 255 * 2^22 + 2^21 < 2^31.
 /// Memory: reads pixels 0 .. width - 1 of the rows it needs, nothing beside them; writes out_w x out_h x channels
 /// bytes.
@@ -47,24 +45,13 @@ void output_row(const ResizeArgs& args, const int32_t* h0, const int32_t* h1, in
 
 void resize_scalar(const ResizeArgs& args) {
   ResizeTap* columns = reinterpret_cast<ResizeTap*>(args.scratch);
-  int32_t* h[2];
-  h[0] = args.scratch + 2 * round_up(args.out_w, 16);
-  h[1] = h[0] + 4 * round_up(args.out_w, 16);
   ResizeAxis axis = resize_axis(args.width, args.out_w);
   for (int32_t x = 0; x < args.out_w; ++x) columns[x] = resize_next(&axis);
-
-  axis = resize_axis(args.height, args.out_h);
-  int32_t held[2] = {-1, -1};
-  for (int32_t y = 0; y < args.out_h; ++y) {
-    const ResizeTap tap = resize_next(&axis);
-    const int32_t rows[2] = {tap.index, args.height > 1 ? tap.index + 1 : tap.index};
-    for (const int32_t row : rows) {
-      if (held[row & 1] == row) continue;
-      interpolate_row(args, columns, row, h[row & 1]);
-      held[row & 1] = row;
-    }
-    output_row(args, h[rows[0] & 1], h[rows[1] & 1], tap.weight, args.y + y * args.y_row);
-  }
+  resize_walk(
+      args, [&](int32_t row, int32_t* h) { interpolate_row(args, columns, row, h); },
+      [&](int32_t y, const int32_t* h0, const int32_t* h1, int32_t g) {
+        output_row(args, h0, h1, g, args.y + y * args.y_row);
+      });
 }
 
 }  // namespace ek

@@ -10,8 +10,7 @@
 ///   VPMULLD         y, y, y           2 / 0.5   v of 8 channels, two of them
 ///   VPACKUS, VPERMD y                 2 / 1     8 pixels of 4 bytes
 ///
-/// Each source row is interpolated once and kept while output rows use it: rows j and j + 1 differ in their last
-/// bit, so h of row r lives in buffer r & 1. A pixel takes four int32 there; a grey source one.
+/// A pixel of an interpolated row takes four int32; one of a grey source takes one.
 /// Bounds: 2048 fits int16; h <= 255 * 2048 < 2^19; v before the shift <= 255 * 2^22 + 2^21 < 2^31.
 /// Memory: reads pixels 0 .. width - 1 of the rows it needs, nothing beside them: a load of 8 bytes that would end
 /// behind the row starts earlier (`edge`), and a row shorter than that is copied first. Writes out_w x out_h x
@@ -210,23 +209,12 @@ void output_row(const ResizeArgs& args, const RowPair& rows, uint8_t* y) {
 
 void resize_avx2(const ResizeArgs& args) {
   const Columns columns = find_columns(args);
-  int32_t* h[2];
-  h[0] = args.scratch + 2 * round_up(args.out_w, 16);
-  h[1] = h[0] + 4 * round_up(args.out_w, 16);
-  ResizeAxis axis = resize_axis(args.height, args.out_h);
-  int32_t held[2] = {-1, -1};
-  for (int32_t y = 0; y < args.out_h; ++y) {
-    const ResizeTap tap = resize_next(&axis);
-    const int32_t rows[2] = {tap.index, args.height > 1 ? tap.index + 1 : tap.index};
-    for (const int32_t row : rows) {
-      if (held[row & 1] == row) continue;
-      interpolate(args, columns, row, h[row & 1]);
-      held[row & 1] = row;
-    }
-    const RowPair pair = {h[rows[0] & 1], h[rows[1] & 1], _mm256_set1_epi32(2048 - tap.weight),
-                          _mm256_set1_epi32(tap.weight)};
-    output_row(args, pair, args.y + y * args.y_row);
-  }
+  resize_walk(
+      args, [&](int32_t row, int32_t* h) { interpolate(args, columns, row, h); },
+      [&](int32_t y, const int32_t* h0, const int32_t* h1, int32_t g) {
+        const RowPair pair = {h0, h1, _mm256_set1_epi32(2048 - g), _mm256_set1_epi32(g)};
+        output_row(args, pair, args.y + y * args.y_row);
+      });
 }
 
 }  // namespace ek
