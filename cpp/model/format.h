@@ -8,7 +8,8 @@ namespace ek {
 constexpr uint8_t kMagic[8] = {0x89, 'E', 'K', 'M', '\r', '\n', 0x1a, '\n'};
 constexpr uint32_t kFormatVersion = 1;
 constexpr uint32_t kArithmeticVersion = 1;
-constexpr uint64_t kPayloadAlign = 64;
+constexpr uint64_t kSectionAlign = 64;
+constexpr uint64_t kPayloadAlign = 8;
 constexpr uint32_t kMaxRank = 6;
 constexpr uint32_t kNoConstant = 0xffffffffu;
 
@@ -68,7 +69,7 @@ struct ConstantRecord {  // 48 bytes
   uint16_t rank;
   int32_t dims[6];
   uint32_t reserved;
-  uint64_t offset;  // in the constants section, 64-aligned, ascending, no holes but alignment
+  uint64_t offset;  // in the constants section, 8-aligned, ascending, no holes but alignment
   uint64_t size;    // bytes
 };
 
@@ -112,8 +113,8 @@ struct DecisionRecord {  // 16 bytes
 };
 
 // Labels: uint32 count, then count NUL-terminated UTF-8 strings.
-// Known answer: for each input port its caller's tensor (batch 1, dense), then for each output port likewise.
-// Provenance: UTF-8 JSON.
+// Known answer: for each input port uint32 period and that many bytes, which repeated fill its caller's tensor (batch
+// 1, dense); then for each output port its caller's tensor; without gaps. Provenance: UTF-8 JSON.
 
 static_assert(sizeof(FileHeader) == 64 && sizeof(SectionEntry) == 32 && sizeof(GraphHeader) == 32, "format");
 static_assert(sizeof(TensorRecord) == 48 && sizeof(ConstantRecord) == 48 && sizeof(OpRecord) == 32, "format");

@@ -14,7 +14,7 @@ constexpr uint32_t kMaxSections = 16;
 constexpr uint32_t kMaxRecords = 16384;    // tensors, constants, ops, ports, labels: keeps every later loop short
 constexpr uint32_t kMaxWords = 1u << 20;   // operands, parameters, bytes of names
 
-uint64_t align_up(uint64_t value) { return (value + kPayloadAlign - 1) / kPayloadAlign * kPayloadAlign; }
+uint64_t align_up(uint64_t value) { return (value + kSectionAlign - 1) / kSectionAlign * kSectionAlign; }
 
 bool is_zero(const uint8_t* data, uint64_t size) {
   for (uint64_t i = 0; i < size; ++i) {

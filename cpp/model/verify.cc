@@ -112,7 +112,7 @@ ek_status verify_constant(const ModelView& m, uint32_t index, uint64_t* end, Err
   const uint64_t want = (*end + kPayloadAlign - 1) / kPayloadAlign * kPayloadAlign;
   if (c.offset != want) {
     return fail(e, EK_CORRUPT_MODEL, m.at(&c.offset), "constant.offset",
-                "constant %u starts at %" PRIu64 "; the next multiple of 64 is %" PRIu64, index, c.offset, want);
+                "constant %u starts at %" PRIu64 "; the next multiple of 8 is %" PRIu64, index, c.offset, want);
   }
   if (want > m.payload_size || c.size > m.payload_size - want) {
     return fail(e, EK_CORRUPT_MODEL, m.at(&c.size), "constant.size", "constant %u passes the end of its section",
@@ -296,12 +296,25 @@ ek_status verify_decision(const ModelView& m, Error* e) {
 }
 
 ek_status verify_known_answer(const ModelView& m, Error* e) {
+  const uint8_t* at = m.known_answer;
+  uint64_t left = m.known_answer_size;
+  for (const PortRecord& p : m.inputs) {
+    uint32_t period = 0;
+    if (left >= sizeof period) std::memcpy(&period, at, sizeof period);
+    if (period == 0 || period % dtype_bytes(p.dtype) != 0 || period > port_bytes(m, p) ||
+        period > left - sizeof period) {
+      return fail(e, EK_CORRUPT_MODEL, m.at(at), "known_answer.period",
+                  "a pattern of %u bytes for an input of %" PRIu64 ", with %" PRIu64 " bytes left in the section",
+                  period, port_bytes(m, p), left);
+    }
+    at += sizeof period + period;
+    left -= sizeof period + period;
+  }
   uint64_t want = 0;
-  for (const PortRecord& p : m.inputs) want += port_bytes(m, p);
   for (const PortRecord& p : m.outputs) want += port_bytes(m, p);
-  if (want == m.known_answer_size) return EK_OK;
-  return fail(e, EK_CORRUPT_MODEL, m.at(m.known_answer), "known_answer",
-              "the known answer has %" PRIu64 " bytes, the ports need %" PRIu64, m.known_answer_size, want);
+  if (want == left) return EK_OK;
+  return fail(e, EK_CORRUPT_MODEL, m.at(at), "known_answer", "%" PRIu64 " bytes of outputs, the ports need %" PRIu64,
+              left, want);
 }
 
 }  // namespace

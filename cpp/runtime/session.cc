@@ -239,20 +239,30 @@ ek_status Session::selftest(Error* error) {
     return fail(error, EK_SELFTEST, 0, "known_answer",
                 "the file has no known answer to check against; load it without the self-test");
   }
-  uint64_t out_bytes = 0;
+  uint64_t in_bytes = 0, out_bytes = 0;
+  for (const PortRecord& port : m.inputs) in_bytes += align_line(port_bytes(m, port));
   for (const PortRecord& port : m.outputs) out_bytes += port_bytes(m, port);
   Ledger ledger;
   const uint64_t in_at = ledger.take(m.inputs.size * sizeof(ek_buffer));
   const uint64_t out_at = ledger.take(m.outputs.size * sizeof(ek_buffer));
+  const uint64_t frame_at = ledger.take(in_bytes);
   const uint64_t bytes_at = ledger.take(out_bytes);
   auto* memory = static_cast<uint8_t*>(std::malloc(ledger.used()));
   if (memory == nullptr) return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for the self-test");
   auto* in = reinterpret_cast<ek_buffer*>(memory + in_at);
   auto* out = reinterpret_cast<ek_buffer*>(memory + out_at);
   const uint8_t* want = m.known_answer;
+  uint8_t* frame = memory + frame_at;
   for (uint32_t i = 0; i < m.inputs.size; ++i) {
-    in[i] = {const_cast<uint8_t*>(want), static_cast<size_t>(port_bytes(m, m.inputs[i]))};  // an input is only read
-    want += in[i].bytes;
+    in[i] = {frame, static_cast<size_t>(port_bytes(m, m.inputs[i]))};
+    uint32_t period;
+    std::memcpy(&period, want, sizeof period);
+    want += sizeof period;
+    for (size_t at = 0; at < in[i].bytes; at += period) {
+      std::memcpy(frame + at, want, at + period <= in[i].bytes ? period : in[i].bytes - at);
+    }
+    want += period;
+    frame += align_line(in[i].bytes);
   }
   uint8_t* got = memory + bytes_at;
   for (uint32_t i = 0; i < m.outputs.size; ++i) {

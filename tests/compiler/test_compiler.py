@@ -186,8 +186,10 @@ def test_the_known_answer_is_the_reference() -> None:
     artifact, _ = build(classifier(), pictures(), PRE)
     again = read(write(artifact))
     assert again.known_answer is not None
-    golden = again.known_answer.inputs["image"]
-    assert np.array_equal(golden[0], pictures()[0])
+    golden, first = again.known_answer.inputs["image"][0], pictures()[0]
+    apart = first.size // 251
+    assert apart > 1
+    assert np.array_equal(golden, np.resize(first.ravel()[::apart][:251], first.shape))
     assert again.graph.inputs[0].dtype is DType.UINT8
 
 

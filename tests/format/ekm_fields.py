@@ -24,6 +24,7 @@ RECORDS = {
     "param": np.dtype("<i4"),
     "preprocess": layout.PREPROCESS,
     "decision": layout.DECISION,
+    "known_answer": np.dtype("<u4"),  # the first period
 }
 
 

@@ -135,6 +135,10 @@ LIES: list[tuple[tuple[str, int, str, int, Any], str]] = [
     (("decision", 0, "abstain_threshold", 0, 1.5), "decision.abstain_threshold"),
     (("decision", 0, "temperature", 0, 0.0), "decision.temperature"),
     (("decision", 0, "reserved", 1, 1), "decision.reserved"),
+    (("known_answer", 0, "", 0, 0), "known_answer.period"),
+    (("known_answer", 0, "", 0, 2**32 - 1), "known_answer.period"),
+    (("known_answer", 0, "", 0, 12 * 14 * 3 + 1), "known_answer.period"),
+    (("known_answer", 0, "", 0, 12 * 14 * 3 - 1), "known_answer"),
     # params, by op
     (("param", param("Conv2D", 0), "", 0, 0), "op.kernel"),
     (("param", param("Conv2D", 0), "", 0, 2**31 - 1), "op.kernel"),

@@ -120,6 +120,22 @@ def test_the_engine_reads_what_was_written_and_its_self_test_passes() -> None:
         np.testing.assert_array_equal(made[name], y, strict=True)
 
 
+@pytest.mark.parametrize("elements", [1, 7, 45, 89, 90])
+def test_a_repeating_frame_is_held_in_little(elements: int) -> None:
+    artifact = full_artifact()
+    assert artifact.known_answer
+    (name, x), *_ = artifact.known_answer.inputs.items()
+    frame = np.resize(np.arange(elements).astype(x.dtype), x.shape)
+    answer = KnownAnswer.of(artifact.graph, {name: frame})
+    small, large = write(replace(artifact, known_answer=answer)), write(artifact)
+    saved = (x.size - elements) * x.itemsize
+    assert len(large) - len(small) in range(saved - layout.SECTION_ALIGN, saved + layout.SECTION_ALIGN)
+    again = read(small).known_answer
+    assert again
+    np.testing.assert_array_equal(again.inputs[name], frame, strict=True)
+    edgekern.Model.from_bytes(small)
+
+
 def test_a_wrong_known_answer_is_refused_at_load() -> None:
     artifact = full_artifact()
     assert artifact.known_answer

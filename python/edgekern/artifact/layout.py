@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "ALIGN",
     "ARITHMETIC",
     "CONSTANT",
     "DECISION",
@@ -21,9 +20,11 @@ __all__ = [
     "OP",
     "OPCODES",
     "ORDERS",
+    "PAYLOAD_ALIGN",
     "PORT",
     "PREPROCESS",
     "SECTION",
+    "SECTION_ALIGN",
     "TENSOR",
     "align",
 ]
@@ -31,7 +32,8 @@ __all__ = [
 MAGIC = b"\x89EKM\r\n\x1a\n"
 FORMAT = 1  # format version
 ARITHMETIC = 1  # arithmetic version
-ALIGN = 64
+SECTION_ALIGN = 64
+PAYLOAD_ALIGN = 8
 MAX_RANK = 6
 
 KINDS = {"graph": 1, "constants": 2, "preprocess": 3, "labels": 4, "decision": 5, "known_answer": 6, "provenance": 7}
@@ -130,6 +132,6 @@ PREPROCESS = _record(
 DECISION = _record(("abstain_threshold", "<f4"), ("temperature", "<f4"), ("reserved", "<u4", 2))
 
 
-def align(offset: int) -> int:
-    """The next multiple of 64."""
-    return -(-offset // ALIGN) * ALIGN
+def align(offset: int, step: int) -> int:
+    """The next multiple of `step`."""
+    return -(-offset // step) * step

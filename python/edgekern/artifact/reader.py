@@ -209,12 +209,22 @@ def _preprocess(data: bytes, at: tuple[int, int], graph: Graph, provenance: dict
 def _known_answer(data: bytes, at: tuple[int, int], graph: Graph) -> KnownAnswer:
     cursor = _Cursor(data, *at)
 
-    def take(port: Port) -> Array:
+    def shape_of(port: Port) -> tuple[int, ...]:
         inside = graph.types[port.tensor].shape
-        shape = port.outside(inside) if port.perm else inside
+        return port.outside(inside) if port.perm else inside
+
+    def repeat(port: Port) -> Array:
+        dtype, shape = np.dtype(port.dtype.numpy), shape_of(port)
+        period = int(cursor.take("<u4", 1, "known_answer.period")[0])
+        if not period or period % dtype.itemsize:
+            _refuse(f"a pattern of {period} bytes", cursor.at, "known_answer.period")
+        return np.resize(cursor.take(dtype, period // dtype.itemsize, "known_answer"), shape)
+
+    def take(port: Port) -> Array:
+        shape = shape_of(port)
         return cursor.take(port.dtype.numpy, int(np.prod(shape)), "known_answer").reshape(shape)
 
-    return KnownAnswer({p.name: take(p) for p in graph.inputs}, {p.name: take(p) for p in graph.outputs})
+    return KnownAnswer({p.name: repeat(p) for p in graph.inputs}, {p.name: take(p) for p in graph.outputs})
 
 
 def _labels(data: bytes, at: tuple[int, int]) -> tuple[str, ...]:

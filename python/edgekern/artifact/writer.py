@@ -63,7 +63,7 @@ def _constants(graph: Graph, order: list[str]) -> tuple[Array, bytes]:
         value = np.ascontiguousarray(graph.constants[name])
         if value.dtype not in (np.int8, np.int32, np.float32):
             raise CompileError(f"constant {name!r} is {value.dtype}; int8, int32 or float32")
-        payload += bytes(layout.align(len(payload)) - len(payload))
+        payload += bytes(layout.align(len(payload), layout.PAYLOAD_ALIGN) - len(payload))
         record["dtype"], record["rank"] = DType[value.dtype.name.upper()].value, value.ndim
         _fill(record["dims"], value.shape)
         record["offset"], record["size"] = len(payload), value.nbytes
@@ -144,6 +144,16 @@ def _normalisation(preprocess: Preprocess) -> dict[str, Any]:
     }
 
 
+def _pattern(tensor: Array) -> bytes:
+    """The shortest run of elements that gives the tensor when repeated, and its length in bytes before it."""
+    data, size = tensor.tobytes(), tensor.itemsize
+    period = size
+    while period % size or not data.startswith(data[period:]):
+        period = data.find(data[:size], period + 1)
+        period = len(data) if period < 0 else period
+    return np.uint32(period).astype("<u4").tobytes() + data[:period]
+
+
 def _json(provenance: dict[str, Any]) -> bytes:
     try:
         text = json.dumps(provenance, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -172,8 +182,9 @@ def _sections(artifact: Artifact) -> dict[str, bytes]:
         record["abstain_threshold"], record["temperature"] = artifact.decision.threshold, artifact.decision.temperature
         sections["decision"] = record.tobytes()
     if answer := artifact.known_answer:
-        values = [answer.inputs[p.name] for p in graph.inputs] + [answer.outputs[p.name] for p in graph.outputs]
-        sections["known_answer"] = b"".join(np.ascontiguousarray(v).tobytes() for v in values)
+        patterns = [_pattern(answer.inputs[p.name]) for p in graph.inputs]
+        outputs = [answer.outputs[p.name].tobytes() for p in graph.outputs]
+        sections["known_answer"] = b"".join(patterns + outputs)
     if provenance:
         sections["provenance"] = _json(provenance)
     return sections
@@ -193,7 +204,7 @@ def write(artifact: Artifact) -> bytes:
     body = bytearray()
     start = layout.HEADER.itemsize + table.nbytes
     for entry, (name, data) in zip(table, sections.items(), strict=True):
-        offset = layout.align(start + len(body))
+        offset = layout.align(start + len(body), layout.SECTION_ALIGN)
         body += bytes(offset - start - len(body)) + data
         entry["kind"], entry["offset"], entry["size"] = layout.KINDS[name], offset, len(data)
     head["file_size"] = start + len(body)
