@@ -6,7 +6,7 @@
     python examples/train_signs.py eval-test --data DIR --out DIR   open the test set, beside the validation figure
     python examples/train_signs.py evaluate  --out DIR --card docs  every figure: the model card and its JSON
 
-The bundled model took two cycles: `train --out ONE`, then `train --out TWO --start ONE`.
+The bundled model took three trainings: two with a seed each, then `train --teachers ONE OTHER`, which starts from ONE.
 
 `--data` holds either train.tar + train.csv (+ test_a.tar, test_a.csv) or the official GTSRB archives unpacked
 (GTSRB/Final_Training/Images, GTSRB/Final_Test/Images). Only `eval-test` opens the test set, and nothing is chosen by
@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from signs.fit import SECOND_CYCLE, Recipe, logits_of, train
+from signs.fit import TAUGHT, Recipe, logits_of, train
 from signs.net import CONFIGS, Classifier, SignNet, count
 
 import edgekern
@@ -52,7 +52,7 @@ def run_train(arguments: argparse.Namespace) -> None:
     crops = data.read(arguments.data, arguments.cache or out / "cache")
     training, validation = data.split(crops)
     overrides = dict(pair.split("=", 1) for pair in arguments.set)
-    defaults = asdict(SECOND_CYCLE if arguments.start else Recipe())
+    defaults = asdict(TAUGHT if arguments.teachers else Recipe())
     unknown = sorted(set(overrides) - set(defaults))
     if unknown:
         raise SystemExit(f"--set knows {', '.join(defaults)}; not {', '.join(unknown)}")
@@ -60,9 +60,9 @@ def run_train(arguments: argparse.Namespace) -> None:
     if arguments.epochs:
         settings["epochs"] = arguments.epochs
     recipe = Recipe(**{**defaults, **settings, "seed": arguments.seed})
-    start = load_net(arguments.start).state_dict() if arguments.start else None
+    teachers = [load_net(teacher) for teacher in arguments.teachers]
     began = time.perf_counter()
-    net = train(arguments.config, recipe, crops, training, validation, out, start)
+    net = train(arguments.config, recipe, crops, training, validation, out, teachers)
     minutes = (time.perf_counter() - began) / 60
     export(net, out / "sign.onnx")
     torch.save({"config": arguments.config, "state": net.state_dict()}, out / "weights.pt")
@@ -157,16 +157,26 @@ def other_run(out: Path) -> dict[str, Any]:
     return entry
 
 
+def earlier_runs(card_json: Path) -> tuple[list[Any], list[Any]]:
+    """Return (trials, trainings for which the test set was opened) of an earlier model's card, its own among them."""
+    facts = json.loads(card_json.read_text())
+    own = {key: facts["training"][key] for key in ("config", "recipe", "note") if key in facts["training"]}
+    for part in ("validation", "test"):
+        own[part] = {kind: facts[part][kind]["accuracy"] for kind in ("float", "int8")}
+    return facts["trials"], [*facts["others"], own]
+
+
 def run_evaluate(arguments: argparse.Namespace) -> None:
     """Measure on the validation tracks, add test.json if `eval-test` wrote one, and write the card."""
     out: Path = arguments.out
     training = json.loads((out / "metrics.json").read_text())
     trials: Path = arguments.trials or out / "trials.json"
+    trials_before, others_before = earlier_runs(arguments.before) if arguments.before else ([], [])
     with np.load(out / "calib.npz") as sets:
         validation = figures_of(out, sets["val_images"], sets["val_labels"])
     facts: dict[str, Any] = {
         "training": training,
-        "trials": json.loads(trials.read_text()),
+        "trials": [*trials_before, *json.loads(trials.read_text())],
         "names": list(product.NAMES),
         "margin": data.MARGIN,
         "depthwise": len(CONFIGS[training["config"]].blocks),
@@ -176,7 +186,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
         "validation": validation,
         "test_note": "the official test pictures with their regions of interest.",
         "remark": arguments.remark,
-        "others": [],
+        "others": others_before,
         "negatives": [],
     }
     if (out / "test.json").exists():
@@ -201,10 +211,12 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     learn = commands.add_parser("train", help="learn from the training archive and export ONNX")
     learn.add_argument("--seed", type=int, default=1)
-    learn.add_argument("--config", choices=sorted(CONFIGS), default="late")
+    learn.add_argument("--config", choices=sorted(CONFIGS), default="fine")
     learn.add_argument("--epochs", type=int, help="instead of the recipe's own")
     learn.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change one setting of the recipe")
-    learn.add_argument("--start", type=Path, metavar="OUT", help="second cycle, from the weights of an earlier run")
+    learn.add_argument(
+        "--teachers", nargs="*", type=Path, default=[], metavar="OUT", help="start from the first, learn from all"
+    )
     learn.add_argument("--note", default="", help="a word on this run for the list of trials")
     learn.set_defaults(run=run_train)
     build = commands.add_parser("compile", help="int8, temperature and threshold from held-out tracks")
@@ -216,6 +228,7 @@ def main() -> None:
     full.add_argument("--card", type=Path, required=True, help="directory for model-card.md and its pictures")
     full.add_argument("--negatives", type=Path, help="directory of pictures without signs")
     full.add_argument("--other", type=Path, action="append", help="OUT directory of another training; repeatable")
+    full.add_argument("--before", type=Path, help="model-card.json of an earlier model, whose trainings are listed too")
     full.add_argument("--remark", default="", help="a sentence for the card, under the accuracy table")
     full.set_defaults(run=run_evaluate)
     for sub in (learn, build, test, full):

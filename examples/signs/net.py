@@ -20,12 +20,14 @@ class Config:
     """One network as data.
 
     Attributes:
-        stem: channels of the first convolution, 3x3 stride 2.
+        stem: channels of the first convolution, 3x3.
         stages: (channels, stride of the first block, blocks), every block with a 3x3 depthwise convolution.
+        stem_stride: of the first convolution.
     """
 
     stem: int
     stages: tuple[tuple[int, int, int], ...]
+    stem_stride: int = 2
 
     @property
     def blocks(self) -> list[tuple[int, int]]:
@@ -38,6 +40,8 @@ CONFIGS: dict[str, Config] = {
     "even": Config(32, ((32, 1, 1), (64, 2, 3), (128, 2, 4), (192, 2, 2))),
     # A thin start and a deep middle.
     "late": Config(16, ((32, 1, 1), (64, 2, 4), (128, 2, 4), (192, 2, 2))),
+    # The first convolution sees every pixel; what the rest costs goes to the deep end.
+    "fine": Config(16, ((32, 2, 2), (64, 2, 4), (128, 2, 4), (192, 2, 3)), stem_stride=1),
 }
 
 
@@ -71,7 +75,7 @@ class SignNet(nn.Module):
         super().__init__()
         widths = [config.stem, *(channels for channels, _ in config.blocks)]
         blocks = [Separable(i, o, s) for i, (o, s) in zip(widths, config.blocks, strict=False)]
-        self.features = nn.Sequential(_unit(3, config.stem, 3, 2), *blocks)
+        self.features = nn.Sequential(_unit(3, config.stem, 3, config.stem_stride), *blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(widths[-1], CLASSES)
