@@ -146,12 +146,12 @@ def _normalisation(preprocess: Preprocess) -> dict[str, Any]:
 
 def _pattern(tensor: Array) -> bytes:
     """The shortest run of elements that gives the tensor when repeated, and its length in bytes before it."""
-    data, size = tensor.tobytes(), tensor.itemsize
-    period = size
+    data: bytes = tensor.tobytes()
+    period = size = tensor.itemsize
     while period % size or not data.startswith(data[period:]):
         period = data.find(data[:size], period + 1)
         period = len(data) if period < 0 else period
-    return np.uint32(period).astype("<u4").tobytes() + data[:period]
+    return period.to_bytes(4, "little") + data[:period]
 
 
 def _json(provenance: dict[str, Any]) -> bytes:
