@@ -134,6 +134,16 @@ def compare(base: Path, head: Path, *, rounds: int, core: int, tolerance: float,
     return [judge(name, *times[name], tolerance) for name in names]
 
 
+def judged(base: Path, head: Path, *, rounds: int, core: int, tolerance: float, only: str) -> list[Verdict]:
+    """Compares; a bench that looks slower is timed again with more rounds before it is called so."""
+    verdicts = compare(base, head, rounds=rounds, core=core, tolerance=tolerance, only=only)
+    for name in [v.name for v in verdicts if v.slower]:
+        again = compare(base, head, rounds=2 * rounds, core=core, tolerance=tolerance, only=name)
+        exact = {v.name: v for v in again}
+        verdicts = [exact.get(v.name, v) if v.name == name else v for v in verdicts]
+    return verdicts
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("base", help="revision to compare the working tree with")
@@ -148,17 +158,9 @@ def main() -> int:
         with checkout(options.base) as tree:
             base = build(tree, Path(directory) / "base")
         head = build(ROOT, Path(directory) / "head")
-        verdicts = compare(
+        verdicts = judged(
             base, head, rounds=options.rounds, core=options.core, tolerance=options.tolerance, only=options.only
         )
-        # A bench that looks slower is timed again with more rounds before it is called so.
-        doubtful = [v.name for v in verdicts if v.slower]
-        for name in doubtful:
-            again = compare(
-                base, head, rounds=2 * options.rounds, core=options.core, tolerance=options.tolerance, only=name
-            )
-            exact = {v.name: v for v in again}
-            verdicts = [exact.get(v.name, v) if v.name == name else v for v in verdicts]
 
     width = max(len(v.name) for v in verdicts)
     print(f"{'bench':{width}}  {'base us':>9} {'head us':>9}  ratio  limit")
