@@ -6,8 +6,6 @@
     python examples/train_signs.py eval-test --data DIR --out DIR   open the test set, beside the validation figure
     python examples/train_signs.py evaluate  --out DIR --card docs  every figure: the model card and its JSON
 
-The bundled model took three trainings: two with a seed each, then `train --teachers ONE OTHER`, which starts from ONE.
-
 `--data` holds either train.tar + train.csv (+ test_a.tar, test_a.csv) or the official GTSRB archives unpacked
 (GTSRB/Final_Training/Images, GTSRB/Final_Test/Images). Only `eval-test` opens the test set, and nothing is chosen by
 it. Needs `pip install -r examples/requirements-train.txt` and edgekern with its `compile` extra.
@@ -17,14 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from signs.fit import TAUGHT, Recipe, logits_of, train
+from signs.fit import Recipe, logits_of, train, varied_figures
 from signs.net import CONFIGS, Classifier, SignNet, count
 
 import edgekern
@@ -52,7 +49,7 @@ def run_train(arguments: argparse.Namespace) -> None:
     crops = data.read(arguments.data, arguments.cache or out / "cache")
     training, validation = data.split(crops)
     overrides = dict(pair.split("=", 1) for pair in arguments.set)
-    defaults = asdict(TAUGHT if arguments.teachers else Recipe())
+    defaults = asdict(Recipe())
     unknown = sorted(set(overrides) - set(defaults))
     if unknown:
         raise SystemExit(f"--set knows {', '.join(defaults)}; not {', '.join(unknown)}")
@@ -60,10 +57,9 @@ def run_train(arguments: argparse.Namespace) -> None:
     if arguments.epochs:
         settings["epochs"] = arguments.epochs
     recipe = Recipe(**{**defaults, **settings, "seed": arguments.seed})
-    teachers = [load_net(teacher) for teacher in arguments.teachers]
-    began = time.perf_counter()
-    net = train(arguments.config, recipe, crops, training, validation, out, teachers)
-    minutes = (time.perf_counter() - began) / 60
+    net = train(arguments.config, recipe, crops, training, validation, out)
+    epochs = json.loads((out / "history.json").read_text())["epochs"]
+    minutes = sum(epoch["seconds"] for epoch in epochs) / 60
     export(net, out / "sign.onnx")
     torch.save({"config": arguments.config, "state": net.state_dict()}, out / "weights.pt")
     np.savez(
@@ -88,6 +84,7 @@ def run_train(arguments: argparse.Namespace) -> None:
             "validation": len(np.unique(crops.tracks[validation])),
         },
         "validation": measure.summary(logits, crops.labels[validation]),
+        "varied": varied_figures(net, crops, validation),
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     trials: Path = arguments.trials or out / "trials.json"
@@ -214,9 +211,6 @@ def main() -> None:
     learn.add_argument("--config", choices=sorted(CONFIGS), default="fine")
     learn.add_argument("--epochs", type=int, help="instead of the recipe's own")
     learn.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change one setting of the recipe")
-    learn.add_argument(
-        "--teachers", nargs="*", type=Path, default=[], metavar="OUT", help="start from the first, learn from all"
-    )
     learn.add_argument("--note", default="", help="a word on this run for the list of trials")
     learn.set_defaults(run=run_train)
     build = commands.add_parser("compile", help="int8, temperature and threshold from held-out tracks")

@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train one network: AdamW, warm-up and cosine, averaged weights, label smoothing, a share of non-signs.
-
-A second training may start from the weights of a first and learn from the mean answer of several (distillation:
-G. Hinton, O. Vinyals, J. Dean, *Distilling the knowledge in a neural network*, 2015), so that it doubts where they
-disagree.
-"""
+"""Train one network: AdamW, warm-up and cosine, averaged weights, label smoothing, a share of non-signs."""
 
 from __future__ import annotations
 
@@ -12,7 +7,6 @@ import copy
 import json
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +17,7 @@ from torch.nn import functional
 
 from signs import measure
 from signs.augment import Augment, negatives
-from signs.data import CLASSES, Bytes, Crops, Ints
+from signs.data import CLASSES, SIDE, Bytes, Crops, Ints
 from signs.net import CONFIGS, SignNet, count
 
 
@@ -42,12 +36,7 @@ class Recipe:
     strength: float = 1.0
     dropout: float = 0.2
     balance: float = 0.3
-    taught: float = 0.0
     seed: int = 1
-
-
-# With teachers: half of each target is theirs. Labels are not smoothed, which would teach the same doubt everywhere.
-TAUGHT = Recipe(epochs=24, rate=2e-3, warmup=1, smoothing=0.0, taught=0.5)
 
 
 class Average:
@@ -103,20 +92,29 @@ def _targets(labels: Tensor, real: int, smoothing: float) -> Tensor:
     return targets
 
 
-def _answers(teachers: Sequence[nn.Module], x: Tensor) -> Tensor:
+def varied_figures(net: nn.Module, crops: Crops, chosen: Ints, draws: int = 2) -> dict[str, float]:
+    """Return `measure.summary` of pictures under the variations of training, from a fixed seed.
+
+    Errors are ten times as many as on the pictures themselves, so two networks are told apart by fewer of them.
+
+    Args:
+        net: gives logits.
+        crops: all pictures of the training archive.
+        chosen: indices of those to measure on.
+        draws: variations of each picture.
+    """
+    augment = Augment(torch.Generator().manual_seed(9))
+    net.eval()
+    parts = []
     with torch.no_grad():
-        return torch.stack([torch.softmax(teacher(x), dim=1) for teacher in teachers]).mean(dim=0)
+        for _ in range(draws):
+            for first in range(0, len(chosen), 256):
+                wide = torch.from_numpy(crops.wide[chosen[first : first + 256]])
+                parts.append(net(augment(wide, wide[:0, :SIDE, :SIDE])).numpy())
+    return measure.summary(np.concatenate(parts).astype(np.float64), np.tile(crops.labels[chosen], draws))
 
 
-def train(
-    config: str,
-    recipe: Recipe,
-    crops: Crops,
-    training: Ints,
-    validation: Ints,
-    out: Path,
-    teachers: Sequence[SignNet] = (),
-) -> SignNet:
+def train(config: str, recipe: Recipe, crops: Crops, training: Ints, validation: Ints, out: Path) -> SignNet:
     """Train, printing a line per epoch, and return the averaged weights; resumes from `out/checkpoint.pt`.
 
     The last epoch is taken whatever the validation figures say, so they stay a measurement of it.
@@ -128,14 +126,11 @@ def train(
         training: indices to learn from.
         validation: indices for the figures, never learnt from.
         out: receives `checkpoint.pt` each epoch and `history.json`.
-        teachers: trained networks of the same configuration; training starts from the first one's weights.
     """
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
     augment = Augment(generator, recipe.strength)
     net = SignNet(CONFIGS[config], recipe.dropout)
-    if teachers:
-        net.load_state_dict(teachers[0].state_dict())
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = Average(net, recipe.average)
     optimizer = _optimizer(net, recipe)
@@ -180,8 +175,6 @@ def train(
                 x = torch.cat((x, negatives(augment, pictures, fake)))
             x = x.contiguous(memory_format=torch.channels_last)
             y = _targets(functional.pad(targets_of[chosen], (0, fake)), real, recipe.smoothing)
-            if teachers:
-                y[:real] = torch.lerp(y[:real], _answers(teachers, x[:real]), recipe.taught)
             loss = functional.cross_entropy(net(x), y)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -17,6 +17,7 @@ import edgekern
 from signs import measure
 from signs.data import CLASSES, CROP, Bytes, Ints
 
+ABSTAIN = 0.01  # share of signs that may fall below the default threshold
 NAMES = tuple((Path(__file__).parent / "labels.txt").read_text().splitlines())
 _FLOOR = 2.0**-24  # half a unit of the softmax table: a probability the kernels give as 0
 
@@ -60,7 +61,7 @@ def calibrated(
     """
     raw = logits(build(onnx, images), held_images)
     temperature = round(measure.fit_temperature(raw, held_labels), 4)
-    threshold = measure.threshold_for(measure.softmax(raw, temperature), held_labels, held_tracks)
+    threshold = measure.threshold_for(measure.softmax(raw, temperature), held_tracks, ABSTAIN)
     threshold = float(np.floor(threshold * 1e4) / 1e4)
     return build(onnx, images, temperature, threshold), temperature, threshold
 
