@@ -22,7 +22,7 @@ DWCONV = [(3, 1, 64, 24), (3, 1, 96, 12), (3, 2, 96, 6), (5, 1, 64, 12)]  # kern
 FIRSTCONV = [(3, 9, 6, 24, 32), (3, 9, 3, 48, 16)]  # kernel rows, bytes per row, pixel step, pixels, channels
 RESIZE = [20, 33, 68, 300]  # box sides, pixels, to 48 x 48 x 3
 SLACK = 64
-KERNEL_ROUNDS = 64  # calls of a kernel per call from Python
+CALL_MACS = 10_000_000  # a call from Python repeats a kernel until it has done about this much
 
 
 def rows_of(family: str) -> list[str]:
@@ -43,6 +43,11 @@ class Memory:
     def put(self, data: bytes) -> Memory:
         self._bytes[self._offset : self._offset + len(data)] = np.frombuffer(data, np.uint8)
         return self
+
+
+def repeats(macs: int) -> int:
+    """Rounds of a kernel per call, so that the way into C++ does not count."""
+    return max(1, CALL_MACS // macs)
 
 
 def constants(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +77,7 @@ def qgemm(name: str, kh: int, kc: int, m: int, n: int) -> Case:
         for first, columns, (panel, b, s) in panels:
             _core.qgemm_run(
                 name, rows, kh, 1, kc, kc * element, 0, m, panel.at, b.at, s.at, columns, -128.0, 127.0, 128,
-                y.at + first, n, KERNEL_ROUNDS,
+                y.at + first, n, repeats(m * n * kh * kc),
             )  # fmt: skip
 
     return run
@@ -94,7 +99,22 @@ def dwconv(name: str, k: int, stride: int, c: int, m: int) -> Case:
 
     def run(keep: object = (rows, packed)) -> None:
         _core.dwconv_run(
-            name, k, k, stride, 1, m, c, at, c, *(p.at for p in packed), -128.0, 127.0, 128, y.at, c, KERNEL_ROUNDS
+            name,
+            k,
+            k,
+            stride,
+            1,
+            m,
+            c,
+            at,
+            c,
+            *(p.at for p in packed),
+            -128.0,
+            127.0,
+            128,
+            y.at,
+            c,
+            repeats(m * c * k * k),
         )
 
     return run
@@ -121,7 +141,7 @@ def firstconv(name: str, kh: int, row_taps: int, step: int, m: int, n: int) -> C
         for first, columns, (panel, b, s) in panels:
             _core.firstconv_run(
                 name, at, row_taps, step, m, panel.at, b.at, s.at, columns, -128.0, 127.0, 128, y.at + first, n,
-                KERNEL_ROUNDS,
+                repeats(m * n * kh * row_taps),
             )  # fmt: skip
 
     return run
@@ -135,7 +155,7 @@ def resize(name: str, side: int) -> Case:
 
     def run() -> None:
         _core.resize_run(
-            name, frame.at, side * 3, side, side, 3, 3, [0, 1, 2, 0], 0, 48, 48, 0, y.at, 3, 144, scratch.at, 4
+            name, frame.at, side * 3, side, side, 3, 3, [0, 1, 2, 0], 0, 48, 48, 0, y.at, 3, 144, scratch.at, 64
         )
 
     return run
