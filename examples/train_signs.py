@@ -14,6 +14,7 @@ it. Needs `pip install -r examples/requirements-train.txt` and edgekern with its
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -178,6 +179,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
         "margin": data.MARGIN,
         "depthwise": len(CONFIGS[training["config"]].blocks),
         "bytes": (out / "sign.ekm").stat().st_size,
+        "sha256": hashlib.sha256((out / "sign.ekm").read_bytes()).hexdigest(),
         "onnx_bytes": (out / "sign.onnx").stat().st_size,
         **json.loads((out / "compile.json").read_text()),
         "validation": validation,
