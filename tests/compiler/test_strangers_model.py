@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from edgekern.ops import Affine, Conv2D  # noqa: E402
 MODEL = Path("models") / "gtsrb_dtc" / "gtsrb_model.onnx"
 PRE = edgekern.Preprocess((30, 30))
 LEAST = 0.983
+SMALLER = 3.5  # times, than the float file
 CALIBRATION = 400
 
 pytestmark = pytest.mark.data
@@ -51,6 +53,14 @@ def test_batch_norm_stays_before_padding(data_dir: Path) -> None:
     makers = graph.producers()
     padded = [n for n in graph.nodes if isinstance(n.op, Conv2D) and any(n.op.pads) and n.inputs[0] in makers]
     assert sum(isinstance(makers[n.inputs[0]].op, Affine) for n in padded) == 3
+
+
+def test_the_compiled_file_is_small(data_dir: Path, tmp_path: Path) -> None:
+    """Samples hardly change the size, so two are enough."""
+    samples = [image for image, _ in itertools.islice(pictures(data_dir / "gtsrb", "train"), 2)]
+    compiled = edgekern.compile(data_dir / MODEL, preprocess=PRE, calibration=samples)
+    compiled.save(tmp_path / "net.ekm")
+    assert (tmp_path / "net.ekm").stat().st_size * SMALLER <= (data_dir / MODEL).stat().st_size
 
 
 @pytest.mark.slow
