@@ -67,6 +67,7 @@ def observe(graph: Graph, samples: Iterable[Feeds], progress: Progress | None = 
         for name, values in traced.items():
             seen[name].add(values)
         done += len(next(iter(feeds.values())))
+        del traced, values  # before the next chunk makes its own
         if progress is not None:
             progress("calibrate", done, 0)
     if done == 0:
