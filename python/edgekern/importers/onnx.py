@@ -21,6 +21,7 @@ from edgekern.importers import _layers, _pointwise, _products, _shapes
 from edgekern.importers._builder import Builder
 from edgekern.importers._layout import Value
 from edgekern.importers._source import HANDLERS, Source
+from edgekern.importers._text import type_name, unreadable
 from edgekern.ops.reshape import Reshape
 from edgekern.types import Array, DType, TensorType
 
@@ -71,6 +72,8 @@ def load_onnx(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx.
             raise CompileError(f"{where} is no readable ONNX file: {error}") from error
     if not model.graph.node or not model.opset_import:
         raise CompileError(f"{where} is no ONNX model: it has no nodes or no operator set")
+    if broken := next(unreadable(model), None):
+        raise CompileError(f"{where}: the text of {broken} is not UTF-8")
     if model.functions:
         from onnx import inliner
 
@@ -143,7 +146,7 @@ class _Reader:
 
         tensor_type = info.type.tensor_type
         if not info.type.HasField("tensor_type") or tensor_type.elem_type != TensorProto.FLOAT:
-            kind = TensorProto.DataType.Name(tensor_type.elem_type)
+            kind = type_name(tensor_type.elem_type)
             raise UnsupportedOpError(
                 f"input {info.name!r} has type {kind}, not FLOAT (float32)",
                 hint="Export the model in float32; edgekern quantises it itself.",
@@ -317,9 +320,9 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def _constant(tensor: onnx.TensorProto, where: str) -> Array:
-    from onnx import TensorProto, numpy_helper
+    from onnx import numpy_helper
 
-    kind = TensorProto.DataType.Name(tensor.data_type)
+    kind = type_name(tensor.data_type)
     if kind in ("FLOAT16", "BFLOAT16") or kind.startswith(("FLOAT8", "FLOAT4")):
         raise UnsupportedOpError(
             f"{where} has type {kind}", hint="Export the model in float32; edgekern quantises it itself."
