@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,33 @@ import pytest
 from edgekern.artifact import Artifact, write
 from edgekern.errors import InputError, MemoryLimitError
 from edgekern.model import Model
+from edgekern.ops import registry
 from native import program, run
-from sample_models import Builder, classifier
+from sample_models import Builder, classifier, every_op
+
+
+def signs() -> bytes:
+    return resources.files("edgekern.signs").joinpath("signs.ekm").read_bytes()
+
+
+MODELS = {"classifier": lambda: write(classifier()), "every op": lambda: write(every_op()), "signs": signs}
+FRAMES = {"classifier": 10_000, "every op": 4000, "signs": 2000}
 
 
 @pytest.mark.parametrize(("flags", "code"), [((), 0), (("-DPLANT",), 1)], ids=["none", "one planted malloc is seen"])
-def test_no_frame_allocates(tmp_path: Path, flags: tuple[str, ...], code: int) -> None:
-    path = tmp_path / "net.ekm"
-    path.write_bytes(write(classifier()))
+@pytest.mark.parametrize("net", MODELS)
+def test_no_frame_allocates(tmp_path: Path, net: str, flags: tuple[str, ...], code: int) -> None:
+    path, frames = tmp_path / "net.ekm", FRAMES[net]
+    path.write_bytes(MODELS[net]())
     exe = program(Path(__file__).with_name("count_allocations.c"), *flags)
-    done = run(exe, path)
-    assert (done.returncode, done.stdout) == (code, f"{code} allocations in 10000 frames\n"), done.stderr
+    done = run(exe, path, frames)
+    assert (done.returncode, done.stdout) == (code, f"{code} allocations in {frames} frames\n"), done.stderr
+
+
+def test_the_sample_net_has_every_operator_and_several_outputs() -> None:
+    graph = every_op().graph
+    assert {type(node.op) for node in graph.nodes} == set(registry().values())
+    assert len(graph.outputs) > 1
 
 
 def test_the_limit_is_exact() -> None:
