@@ -94,7 +94,7 @@ def through(shape: tuple[int, ...], kind: DType, layout: str) -> bytes:
 
 @pytest.mark.parametrize("cap", CAPS)
 @pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("kind", [DType.UINT8, DType.INT8, DType.FLOAT32])
+@pytest.mark.parametrize("kind", [DType.UINT8, DType.INT8, DType.FLOAT32], ids=lambda kind: kind.name.lower())
 def test_tensors_are_read_and_results_written_exactly(kind: DType, end: str, cap: str) -> None:
     draw = np.random.default_rng(6)
     shapes = [(1, 1, 1, 1), (1, 1, 1, 7), (1, 3, 5, 3), (1, 5, 3, 4), (1, 4, 9, 17), (1, 1, 33, 1), (1, 2, 2, 64)]
