@@ -101,6 +101,26 @@ def test_a_stray_export_is_caught(tmp_path: Path) -> None:
     assert "stray" in exported(tools, library) - declared()
 
 
+def outside(tools: Toolchain, library: Path) -> set[str]:
+    """Functions a library imports to talk to other machines or start programs: Python's audit does not see those."""
+    listing = tools.output("nm", "-D", "--undefined-only", str(library))
+    calls = {"socket", "socketpair", "connect", "bind", "listen", "sendto", "sendmsg", "getaddrinfo", "gethostbyname"}
+    calls |= {"system", "popen", "fork", "vfork", "posix_spawn", "posix_spawnp", "execv", "execve", "execvp", "syscall"}
+    return {line.split()[-1].split("@")[0] for line in listing.splitlines()} & calls
+
+
+def test_the_module_talks_to_nobody() -> None:
+    assert outside(Toolchain(NATIVE), Path(edgekern._core.__file__)) == set()
+
+
+def test_a_planted_connection_is_caught(tmp_path: Path) -> None:
+    tools = Toolchain(NATIVE)
+    source, library = tmp_path / "planted.cc", tmp_path / "planted.so"
+    source.write_text("#include <sys/socket.h>\nint f() { return socket(AF_INET, SOCK_STREAM, 0); }\n")
+    tools.output("g++", "-shared", "-fPIC", str(source), "-o", str(library))
+    assert outside(tools, library) == {"socket"}
+
+
 def test_every_isa_file_has_its_row() -> None:
     stems = {isa_stem(p) for arch in ARCHES for p in isa_files(arch)}
     assert stems <= set(isa_table())

@@ -106,6 +106,7 @@ def test_load_and_run_open_no_socket(net: Path) -> None:
     assert calls_outside(LOAD + USE, net) == []
 
 
+@pytest.mark.slow  # under an emulator
 def test_the_demo_opens_no_socket(net: Path) -> None:
     for module in ("typer", "rich", "PIL"):
         pytest.importorskip(module, reason="the command line needs the extra `cli`")
