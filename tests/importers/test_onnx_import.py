@@ -242,6 +242,24 @@ def test_three_windows_and_an_odd_image() -> None:
     imported(proto, {"x": normal(2, 3, 13, 9)}, batch=2)
 
 
+def test_the_greatest_and_the_least_of_several() -> None:
+    """Activations in two layouts and a limit."""
+    nodes = [
+        node("Conv", "x w", "a"),
+        node("Transpose", "b", "c", perm=[0, 3, 1, 2]),
+        node("Max", "a c low a", "d"),
+        node("Min", "d x", "y"),
+    ]
+    constants = {"w": normal(3, 3, 1, 1), "low": np.float32(-0.3)}
+    proto = model(nodes, {"x": ["n", 3, 5, 4], "b": ["n", 5, 4, 3]}, "y", constants)
+    imported(proto, {"x": normal(2, 3, 5, 4), "b": normal(2, 5, 4, 3, seed=1)}, batch=2)
+
+
+def test_a_mean_over_a_dilated_window() -> None:
+    nodes = [node("AveragePool", "x", "y", kernel_shape=[3, 2], dilations=[2, 3], strides=[2, 1])]
+    imported(model(nodes, {"x": ["n", 3, 9, 8]}, "y", opset=19), {"x": normal(2, 3, 9, 8)}, batch=2)
+
+
 def test_several_inputs_and_outputs() -> None:
     nodes = [
         node("Conv", "a w", "p"),

@@ -18,6 +18,7 @@ from edgekern.ops.depthwise import DepthwiseConv2D
 from edgekern.ops.max_pool import MaxPool2D
 from edgekern.ops.mean import Mean
 from edgekern.ops.softmax import Softmax
+from edgekern.types import Array
 
 __all__: list[str] = []
 
@@ -81,11 +82,15 @@ def _conv(s: Source) -> Value:
     bias = s.floats(2, "bias") if s.has(2) else np.zeros(weights.shape[0], np.float32)
     if bias.shape != weights.shape[:1]:
         raise ShapeError(f"a bias of shape {list(bias.shape)} for {weights.shape[0]} output channels")
-    if groups == c == weights.shape[0] and c > 1:
-        depthwise = DepthwiseConv2D(kernel, stride, dilation, pads)
-        return s.build.image_value(s.build.emit(depthwise, [x], [weights[:, 0].transpose(1, 2, 0), bias]), rank)
-    conv = Conv2D(kernel, stride, dilation, pads, groups)
-    return s.build.image_value(s.build.emit(conv, [x], [weights.transpose(0, 2, 3, 1), bias]), rank)
+    return s.build.image_value(_convolved(s, x, Conv2D(kernel, stride, dilation, pads, groups), weights, bias), rank)
+
+
+def _convolved(s: Source, x: str, conv: Conv2D, weights: Array, bias: Array) -> str:
+    """The convolution with weights [O, I / groups, h, w]; depthwise where every channel has a filter of its own."""
+    if conv.groups == s.build.types[x].shape[3] == weights.shape[0] > 1:
+        depthwise = DepthwiseConv2D(conv.kernel, conv.stride, conv.dilation, conv.pads)
+        return s.build.emit(depthwise, [x], [weights[:, 0].transpose(1, 2, 0), bias])
+    return s.build.emit(conv, [x], [weights.transpose(0, 2, 3, 1), bias])
 
 
 @handles("MaxPool", "AveragePool")
@@ -93,11 +98,17 @@ def _pool(s: Source) -> Value:
     value = s.value(0)
     rank = len(s.shape(value))
     x = s.build.image(value, s.kind)
-    _, h, w, _ = s.build.types[x].shape
+    _, h, w, c = s.build.types[x].shape
     kernel = _pair(s.attributes["kernel_shape"], rank)
     stride, dilation = _pair(s.get("strides"), rank), _pair(s.get("dilations"), rank)
-    s.refuse(dilation != (1, 1), f"dilations {dilation} of a pooling window", "Dilation 1 only.")
     pads = _pads(s, (h, w), kernel, stride, dilation, rank)
+    if s.kind == "AveragePool" and dilation != (1, 1) and not any(pads):  # its weights are all equal
+        weights = np.full((c, 1, *kernel), 1 / math.prod(kernel), np.float32)
+        conv = Conv2D(kernel, stride, dilation, pads, groups=c)
+        return s.build.image_value(_convolved(s, x, conv, weights, np.zeros(c, np.float32)), rank)
+    s.refuse(
+        dilation != (1, 1), f"dilations {dilation} of a pooling window", "Dilation 1 only, or a mean without pads."
+    )
     if s.kind == "MaxPool":
         return s.build.image_value(s.build.emit(MaxPool2D(kernel, stride, pads), [x]), rank)
     include = bool(s.get("count_include_pad", 0))

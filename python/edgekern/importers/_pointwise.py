@@ -3,23 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 
 from edgekern.errors import CompileError
 from edgekern.importers._affine import affine
 from edgekern.importers._layout import Value
+from edgekern.importers._self_product import product_of_two
 from edgekern.importers._source import Source, handles
 from edgekern.ops.add import Add
-from edgekern.ops.affine import Affine
-from edgekern.ops.pointwise import FUNCTIONS, fast
+from edgekern.ops.concat import Concat
+from edgekern.ops.max_pool import MaxPool2D
 from edgekern.ops.table import Table
 from edgekern.types import Array
 
 __all__: list[str] = []
-
-Function = Callable[[Array], Array]
 
 _PLAIN = {
     "Abs": "abs",
@@ -126,14 +125,27 @@ def _clip(s: Source) -> Value:
 
 @handles("Max", "Min")
 def _extreme(s: Source) -> Value:
-    constants = [i for i, given in enumerate(s.inputs) if not isinstance(given, Value)]
-    s.refuse(len(s.inputs) - len(constants) != 1, f"{s.kind} of two activations", "One activation and constants.")
-    value = next(given for given in s.inputs if isinstance(given, Value))
-    limits = [s.floats(i, "limit") for i in constants]
-    for limit in limits:
-        ends = (limit, np.float32(np.inf)) if s.kind == "Max" else (np.float32(-np.inf), limit)
-        value = _limited(s, value, np.asarray(ends[0]), np.asarray(ends[1]))
-    return value
+    """Constants are limits; activations lie one above the other and are pooled, for Min with their signs turned."""
+    sign = np.float32(1 if s.kind == "Max" else -1)
+    values = [given for given in s.inputs if isinstance(given, Value)]
+    y = values[0]
+    if len(values) > 1:
+        y = _greatest(s, [v if sign > 0 else affine(s, v, sign, np.float32(0)) for v in values])
+        y = y if sign > 0 else affine(s, y, sign, np.float32(0))
+    for i, given in enumerate(s.inputs):
+        if not isinstance(given, Value):
+            limit = s.floats(i, "limit")
+            ends = (limit, np.float32(np.inf)) if s.kind == "Max" else (np.float32(-np.inf), limit)
+            y = _limited(s, y, np.asarray(ends[0]), np.asarray(ends[1]))
+    return y
+
+
+def _greatest(s: Source, values: Sequence[Value]) -> Value:
+    values = _in_one_shape(s, values, "maximum")
+    ours = s.build.ours(values[0])
+    rows = [s.build.reshaped(v.tensor, (1, 1, 1, s.build.size(v))) for v in values]
+    y = s.build.emit(MaxPool2D((len(rows), 1)), [s.build.emit(Concat(1), rows)])
+    return Value(s.build.reshaped(y, ours), values[0].groups)
 
 
 def _limited(s: Source, value: Value, low: Array, high: Array) -> Value:
@@ -166,17 +178,22 @@ def _sum(s: Source) -> Value:
 
 
 def _added(s: Source, a: Value, b: Value) -> Value:
-    shape_a, shape_b = s.shape(a), s.shape(b)
-    rank = max(len(shape_a), len(shape_b))
-    shape_a, shape_b = ((1,) * (rank - len(n)) + n for n in (shape_a, shape_b))
-    s.refuse(
-        shape_a != shape_b,
-        f"a sum of activations of shapes {list(shape_a)} and {list(shape_b)}",
-        "Both must have one shape.",
-    )
-    a, b = (v if len(v.groups) == rank else s.build.reshape(v, shape_a) for v in (a, b))
-    a, b = s.build.align([a, b])
+    a, b = _in_one_shape(s, (a, b), "sum")
     return Value(s.build.emit(Add(), [a.tensor, b.tensor]), a.groups)
+
+
+def _in_one_shape(s: Source, values: Sequence[Value], what: str) -> list[Value]:
+    """The values in one layout; those of fewer dimensions get some of size 1 in front."""
+    rank = max(len(v.groups) for v in values)
+    shapes = [(1,) * (rank - len(v.groups)) + s.shape(v) for v in values]
+    s.refuse(
+        len(set(shapes)) > 1,
+        f"a {what} of activations of shapes {' and '.join(str(list(shape)) for shape in shapes)}",
+        "All must have one shape.",
+    )
+    return s.build.align(
+        [v if len(v.groups) == rank else s.build.reshape(v, n) for v, n in zip(values, shapes, strict=True)]
+    )
 
 
 @handles("Mul", "Div")
@@ -184,7 +201,7 @@ def _product(s: Source) -> Value:
     a, b = s.inputs[:2]
     divide = s.kind == "Div"
     if isinstance(a, Value) and isinstance(b, Value):
-        return _product_of_two(s, a, b, divide)
+        return product_of_two(s, a, b, divide)
     if isinstance(a, Value):
         factor = s.floats(1, "constant")
         if divide and (factor == 0).any():
@@ -201,93 +218,3 @@ def _power(s: Source) -> Value:
     exponent = s.constant(1, "exponent")
     s.refuse(exponent.size != 1, "an exponent that differs between elements", "One number.")
     return _table(s, s.value(0), "pow", float(exponent.reshape(-1)[0]))
-
-
-# ---- products of an activation with a function of itself ------------------------------------------
-
-_DEPTH = 12  # nodes looked back
-_PROBES = np.linspace(-9.7, 9.7, 389).astype(np.float32)
-
-
-def _product_of_two(s: Source, a: Value, b: Value, divide: bool) -> Value:
-    """x * sigmoid(x) and its kin, however spelled: both factors are functions of one tensor, so their product is one.
-
-    The product is tabulated and compared with every function of one variable that a Table knows, up to a factor.
-    """
-    of_a, of_b = _functions(s, a.tensor), _functions(s, b.tensor)
-    common = next((tensor for tensor in of_a if tensor in of_b), None)
-    if common is not None and a.groups == b.groups:
-        with np.errstate(all="ignore"):
-            left, right = of_a[common](_PROBES), of_b[common](_PROBES)
-            found = _recognise(left / right if divide else left * right)
-        if found is not None:
-            function, parameters, factor = found
-            y = Value(s.build.emit(Table(function, parameters), [common]), a.groups)
-            return y if factor == 1 else affine(s, y, np.float32(factor), np.float32(0))
-    s.refuse(
-        True,
-        f"a {'quotient' if divide else 'product'} of two activations",
-        "Only x * f(x) that makes silu, hard_swish, gelu, mish or the like.",
-    )
-    raise AssertionError
-
-
-def _functions(s: Source, tensor: str) -> dict[str, Function]:
-    """The tensor as a function of itself and of every tensor it was computed from element by element."""
-    makers = {node.output: node for node in s.build.nodes}
-
-    def of(name: str, depth: int) -> dict[str, Function]:
-        found: dict[str, Function] = {name: lambda x: x}
-        node = makers.get(name)
-        if node is None or depth == 0:
-            return found
-        if isinstance(node.op, Add):
-            left, right = (of(i, depth - 1) for i in node.inputs)
-            found.update({r: _summed(left[r], right[r]) for r in left if r in right})
-            return found
-        if isinstance(node.op, Table):
-            outer: Function = _tabled(node.op)
-        elif isinstance(node.op, Affine):
-            weights, bias = (s.build.constants[c] for c in node.constants)
-            if (weights != weights[0]).any() or (bias != bias[0]).any():
-                return found
-            outer = _scaled(float(weights[0]), float(bias[0]))
-        else:
-            return found
-        found.update({r: _composed(outer, inner) for r, inner in of(node.inputs[0], depth - 1).items()})
-        return found
-
-    return of(tensor, _DEPTH)
-
-
-def _tabled(op: Table) -> Function:
-    return lambda x: fast(op.function, op.parameters, x)
-
-
-def _scaled(a: float, b: float) -> Function:
-    return lambda x: np.asarray(a * x + b)
-
-
-def _summed(a: Function, b: Function) -> Function:
-    return lambda x: a(x) + b(x)
-
-
-def _composed(outer: Function, inner: Function) -> Function:
-    return lambda x: outer(inner(x))
-
-
-def _recognise(values: Array) -> tuple[str, tuple[float, ...], float] | None:
-    """(function, parameters, factor) with values = factor * function(probes)."""
-    if not np.isfinite(values).all():
-        return None
-    candidates = [(name, ()) for name, count in FUNCTIONS.items() if count == 0]
-    for name, parameters in [*candidates, ("pow", (2.0,)), ("pow", (3.0,))]:
-        wanted = fast(name, parameters, _PROBES).astype(np.float64)
-        if not np.isfinite(wanted).all():
-            continue
-        factor = float(values.astype(np.float64) @ wanted / max(float(wanted @ wanted), 1e-30))
-        if abs(factor - round(factor, 5)) < 2e-6:
-            factor = round(factor, 5)
-        if np.abs(values - factor * wanted).max() <= 3e-6 * np.abs(values).max() and factor != 0:
-            return name, tuple(parameters), factor
-    return None

@@ -138,12 +138,13 @@ def _blocks(s: Source) -> Value:
     """Channels become pixels of a block, or back: a split, a turn, a join."""
     value, size = s.value(0), int(s.attributes["blocksize"])
     n, c, h, w = s.shape(value)
+    column_first = s.get("mode", "DCR") == "CRD"
     if s.kind == "SpaceToDepth":
-        shape, perm = (n, c, h // size, size, w // size, size), (0, 3, 5, 1, 2, 4)
+        shape = (n, c, h // size, size, w // size, size)
+        perm = (0, 1, 3, 5, 2, 4) if column_first else (0, 3, 5, 1, 2, 4)
         joined = (n, c * size * size, h // size, w // size)
     else:
         depth = c // (size * size)
-        column_first = s.get("mode", "DCR") == "CRD"
         shape = (n, depth, size, size, h, w) if column_first else (n, size, size, depth, h, w)
         perm = (0, 1, 4, 2, 5, 3) if column_first else (0, 3, 4, 1, 5, 2)
         joined = (n, depth, h * size, w * size)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Products of an activation with a function of itself: the many spellings of silu, hard_swish, gelu and mish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edgekern.importers._affine import affine
+from edgekern.importers._layout import Value
+from edgekern.importers._source import Source
+from edgekern.ops.add import Add
+from edgekern.ops.affine import Affine
+from edgekern.ops.pointwise import FUNCTIONS, fast
+from edgekern.ops.table import Table
+from edgekern.types import Array
+
+__all__ = ["product_of_two"]
+
+Function = Callable[[Array], Array]
+
+_DEPTH = 12  # nodes looked back
+_PROBES = np.linspace(-9.7, 9.7, 389).astype(np.float32)
+
+
+def product_of_two(s: Source, a: Value, b: Value, divide: bool) -> Value:
+    """x * sigmoid(x) and its kin, however spelled: both factors are functions of one tensor, so their product is one.
+
+    The product is tabulated and compared with every function of one variable that a Table knows, up to a factor.
+    """
+    of_a, of_b = _functions(s, a.tensor), _functions(s, b.tensor)
+    common = next((tensor for tensor in of_a if tensor in of_b), None)
+    if common is not None and a.groups == b.groups:
+        with np.errstate(all="ignore"):
+            left, right = of_a[common](_PROBES), of_b[common](_PROBES)
+            found = _recognise(left / right if divide else left * right)
+        if found is not None:
+            function, parameters, factor = found
+            y = Value(s.build.emit(Table(function, parameters), [common]), a.groups)
+            return y if factor == 1 else affine(s, y, np.float32(factor), np.float32(0))
+    s.refuse(
+        True,
+        f"a {'quotient' if divide else 'product'} of two activations",
+        "Only x * f(x) that makes silu, hard_swish, gelu, mish or the like.",
+    )
+    raise AssertionError
+
+
+def _functions(s: Source, tensor: str) -> dict[str, Function]:
+    """The tensor as a function of itself and of every tensor it was computed from element by element."""
+    makers = {node.output: node for node in s.build.nodes}
+
+    def of(name: str, depth: int) -> dict[str, Function]:
+        found: dict[str, Function] = {name: lambda x: x}
+        node = makers.get(name)
+        if node is None or depth == 0:
+            return found
+        if isinstance(node.op, Add):
+            left, right = (of(i, depth - 1) for i in node.inputs)
+            found.update({r: _summed(left[r], right[r]) for r in left if r in right})
+            return found
+        if isinstance(node.op, Table):
+            outer: Function = _tabled(node.op)
+        elif isinstance(node.op, Affine):
+            weights, bias = (s.build.constants[c] for c in node.constants)
+            if (weights != weights[0]).any() or (bias != bias[0]).any():
+                return found
+            outer = _scaled(float(weights[0]), float(bias[0]))
+        else:
+            return found
+        found.update({r: _composed(outer, inner) for r, inner in of(node.inputs[0], depth - 1).items()})
+        return found
+
+    return of(tensor, _DEPTH)
+
+
+def _tabled(op: Table) -> Function:
+    return lambda x: fast(op.function, op.parameters, x)
+
+
+def _scaled(a: float, b: float) -> Function:
+    return lambda x: np.asarray(a * x + b)
+
+
+def _summed(a: Function, b: Function) -> Function:
+    return lambda x: a(x) + b(x)
+
+
+def _composed(outer: Function, inner: Function) -> Function:
+    return lambda x: outer(inner(x))
+
+
+def _recognise(values: Array) -> tuple[str, tuple[float, ...], float] | None:
+    """(function, parameters, factor) with values = factor * function(probes)."""
+    if not np.isfinite(values).all():
+        return None
+    candidates = [(name, ()) for name, count in FUNCTIONS.items() if count == 0]
+    for name, parameters in [*candidates, ("pow", (2.0,)), ("pow", (3.0,))]:
+        wanted = fast(name, parameters, _PROBES).astype(np.float64)
+        if not np.isfinite(wanted).all():
+            continue
+        factor = float(values.astype(np.float64) @ wanted / max(float(wanted @ wanted), 1e-30))
+        if abs(factor - round(factor, 5)) < 2e-6:
+            factor = round(factor, 5)
+        if np.abs(values - factor * wanted).max() <= 3e-6 * np.abs(values).max() and factor != 0:
+            return name, tuple(parameters), factor
+    return None
