@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from edgekern import _core
+from edgekern.arguments import box_rows, dense_frame, fitting, limit_in_bytes
 from edgekern.errors import InputError
 from edgekern.plan import MemoryPlan, OpProfile, TensorInfo
 from edgekern.preprocess import CHANNELS, Box, Preprocess
@@ -27,26 +27,7 @@ __all__ = ["MemoryPlan", "Model", "OpProfile", "TensorInfo", "load"]
 
 Tensors: TypeAlias = Array | Mapping[str, Array]
 _ORDERS = {name: number for number, name in enumerate(CHANNELS)}  # as ek_channels counts them
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _ANY_BATCH = 2**31 - 1  # frames run one after the other: the plan does not grow with the batch
-
-
-def _bytes(limit: int | str | None) -> int:
-    """A memory limit in bytes; 0 is none.
-
-    >>> _bytes("8 MiB"), _bytes(4096), _bytes(None)
-    (8388608, 4096, 0)
-    """
-    if limit is None:
-        return 0
-    if isinstance(limit, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", limit.lower())
-        if match is None or match[2] not in _UNITS:
-            raise InputError(f"memory limit {limit!r} is not understood", hint='Write it like "8 MiB", or in bytes.')
-        limit = int(float(match[1]) * _UNITS[match[2]])
-    if limit < 1:
-        raise InputError(f"memory limit {limit} is below one byte")
-    return int(limit)
 
 
 def _info(record: Mapping[str, Any]) -> TensorInfo:
@@ -125,10 +106,15 @@ class Model:
         isa: str | None = None,
         selftest: bool = True,
     ) -> Model:
-        """Loads a model from the bytes of its file; arguments and errors as for `edgekern.load`."""
+        """Loads a model from the bytes of its file; arguments and errors as for `edgekern.load`.
+
+        >>> ek.SignClassifier().model.save("signs.ekm")
+        >>> Model.from_bytes(Path("signs.ekm").read_bytes(), isa="scalar").labels[14]
+        'Stop'
+        """
         core = _core.Model(data)
         check = selftest and core.describe()["has_known_answer"]
-        limit = _bytes(memory_limit)
+        limit = limit_in_bytes(memory_limit)
         session = _core.Session(core, isa, limit, threads, max_batch=_ANY_BATCH, selftest=check)
         return cls(bytes(data), core, session, isa)
 
@@ -151,6 +137,14 @@ class Model:
 
         Raises:
             InputError: Wrong dtype, shape or name.
+
+        >>> model = ek.SignClassifier().model
+        >>> x = np.zeros((3, 48, 48, 3), np.uint8)
+        >>> y = np.empty((3, 43), np.float32)
+        >>> model.run(x, out=y) is y
+        True
+        >>> model.run(x).argmax(axis=1).shape
+        (3,)
         """
         feeds = self._feeds(x)
         batch = feeds[0].shape[0]
@@ -183,11 +177,16 @@ class Model:
         Raises:
             InputError: The file holds no preprocess, a box is empty or outside (its index is named), or the frame
                 is not as above.
+
+        >>> model = ek.SignClassifier().model
+        >>> frame = np.zeros((120, 160, 3), np.uint8)
+        >>> model.run_image(frame, boxes=[(10, 20, 40, 40), (90, 30, 36, 38)], channels="bgr").shape
+        (2, 43)
         """
         if channels not in _ORDERS:
             raise InputError(f"channels {channels!r} is not one of {', '.join(_ORDERS)}")
-        frame = _frame(frame, CHANNELS[channels])
-        rows = None if boxes is None else _boxes(boxes)
+        frame = dense_frame(frame, CHANNELS[channels])
+        rows = None if boxes is None else box_rows(boxes)
         count = 1 if rows is None else len(rows)
         result, buffers = self._results(out, count, raw)
         if count:
@@ -203,7 +202,7 @@ class Model:
             arrays = (x,)
         else:
             raise InputError(f"the model has several inputs: give a dict with {[t.name for t in self.inputs]}")
-        feeds = tuple(_fitting(a, t, "input") for a, t in zip(arrays, self.inputs, strict=True))
+        feeds = tuple(fitting(a, t, "input") for a, t in zip(arrays, self.inputs, strict=True))
         if len({a.shape[0] for a in feeds}) != 1 or not feeds[0].shape[0]:
             raise InputError(f"batches of {[a.shape[0] for a in feeds]}: they must be equal and not 0")
         return tuple(np.ascontiguousarray(a) for a in feeds)
@@ -224,7 +223,7 @@ class Model:
         else:
             raise InputError(f"the model has several outputs: give a dict with {[t.name for t in infos]}")
         for array, info in zip(arrays, infos, strict=True):
-            _fitting(array, info, "out")
+            fitting(array, info, "out")
             if array.shape[0] != batch or not array.flags.c_contiguous or not array.flags.writeable:
                 raise InputError(f"out for {info.name!r} must be writeable, contiguous and of batch {batch}")
         return out, arrays
@@ -239,7 +238,13 @@ class Model:
     # ---- looking inside --------------------------------------------------------------------------------------
 
     def reference(self, x: Tensors, trace: bool = False, raw: bool = False) -> Any:
-        """What the NumPy specification computes; slow. Equal to `run`, or with `trace` to `trace`, byte for byte."""
+        """What the NumPy specification computes; slow. Equal to `run`, or with `trace` to `trace`, byte for byte.
+
+        >>> model = ek.SignClassifier().model
+        >>> x = np.full((1, 48, 48, 3), 77, np.uint8)
+        >>> model.reference(x).tobytes() == model.run(x).tobytes()
+        True
+        """
         from edgekern.graph import run
 
         feeds = dict(zip((t.name for t in self.inputs), self._feeds(x), strict=True))
@@ -247,7 +252,14 @@ class Model:
         return result[self.outputs[0].name] if not trace and len(self.outputs) == 1 else result
 
     def trace(self, x: Tensors) -> dict[str, Array]:
-        """Every tensor by name as the kernels computed it (NHWC, int8, batch first), from an unfused plan."""
+        """Every tensor by name as the kernels computed it (NHWC, int8, batch first), from an unfused plan.
+
+        >>> model = ek.SignClassifier().model
+        >>> x = np.full((1, 48, 48, 3), 77, np.uint8)
+        >>> tensors = model.trace(x)
+        >>> [name for name, y in model.reference(x, trace=True).items() if (tensors[name] != y).any()]
+        []
+        """
         feeds = self._feeds(x)
         session = self._unfused()
         infos = [_info(record) for record in self._core.tensors()]
@@ -267,6 +279,10 @@ class Model:
             x: One frame; zeros if None.
             rounds: How often; the least time of each step counts.
             fused: The plan that `run` uses; False: op by op, each tensor in its own memory.
+
+        >>> steps = ek.SignClassifier(isa="scalar").model.profile(rounds=1)
+        >>> steps[-1].op, steps[-1].kernel.endswith("scalar"), steps[-1].nanoseconds > 0
+        ('Softmax', True, True)
         """
         zeros = {t.name: np.zeros(t.shape, t.dtype) for t in self.inputs}
         feeds = self._feeds(zeros if x is None else x)
@@ -276,29 +292,51 @@ class Model:
         return [OpProfile(**record) for record in session.ops()]
 
     def plan(self) -> list[OpProfile]:
-        """The steps in the order they run; times are those of the last `profile`."""
+        """The steps in the order they run; times are those of the last `profile`.
+
+        >>> ek.SignClassifier().model.plan()[-1].op
+        'Softmax'
+        """
         return [OpProfile(**record) for record in self._session.ops()]
 
     def _unfused(self) -> _core.Session:
         return _core.Session(self._core, self._isa, selftest=False, trace=True)
 
     def memory_plan(self) -> MemoryPlan:
-        """Bytes this model holds while it is loaded."""
+        """Bytes this model holds while it is loaded.
+
+        >>> plan = ek.SignClassifier().model.memory_plan()
+        >>> plan.weights + plan.arena + plan.scratch <= plan.total < 2**20
+        True
+        """
         return MemoryPlan(**self._session.memory())
 
     @cached_property
     def provenance(self) -> Mapping[str, Any]:
-        """Where the file comes from: source digest, calibration, edgekern version."""
+        """Where the file comes from: source digest, calibration, edgekern version.
+
+        >>> len(ek.SignClassifier().model.provenance["source_sha256"])
+        64
+        """
         return MappingProxyType(json.loads(self._provenance) if self._provenance else {})
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """What the compiler wrote down: float against int8, SQNR per layer, sizes. Empty where it wrote nothing."""
+        """What the compiler wrote down: float against int8, SQNR per layer, sizes. Empty where it wrote nothing.
+
+        >>> report = ek.SignClassifier().model.report
+        >>> report["bytes"] < report["source_bytes"] / 3
+        True
+        """
         return MappingProxyType(dict(self.provenance.get("report", {})))
 
     @property
     def preprocess(self) -> Preprocess | None:
-        """From camera bytes to the input; None for models of tensors only."""
+        """From camera bytes to the input; None for models of tensors only.
+
+        >>> ek.SignClassifier().model.preprocess.size
+        (48, 48)
+        """
         return self._artifact.preprocess if self._core.describe()["has_preprocess"] else None
 
     @cached_property
@@ -308,7 +346,13 @@ class Model:
         return read(self._data)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the model file. It appears whole or not at all."""
+        """Writes the model file. It appears whole or not at all.
+
+        >>> model = ek.SignClassifier().model
+        >>> model.save("copy.ekm")
+        >>> ek.load("copy.ekm").labels == model.labels
+        True
+        """
         target = Path(path)
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
@@ -320,44 +364,3 @@ class Model:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-
-
-def _fitting(array: Any, info: TensorInfo, what: str) -> Array:
-    """The array itself, if its dtype and shape are those of `info` for some batch."""
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{what} {info.name!r} is a {type(array).__name__}, not a NumPy array")
-    if array.dtype != info.dtype or array.shape[1:] != info.shape[1:] or array.ndim != len(info.shape):
-        wanted = ", ".join(map(str, info.shape[1:]))
-        raise InputError(
-            f"{what} {info.name!r} is {array.dtype.name} {array.shape}, not {info.dtype.name} (batch, {wanted})"
-        )
-    return array
-
-
-def _frame(frame: Any, depth: int) -> Array:
-    """The frame itself if its pixels are dense, else a copy."""
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
-        kind = getattr(frame, "dtype", type(frame).__name__)
-        raise InputError(f"a frame is a uint8 NumPy array, not {kind}")
-    if frame.ndim == 2 and depth == 1:
-        frame = frame[..., None]
-    if frame.ndim != 3 or frame.shape[2] != depth or 0 in frame.shape:
-        raise InputError(f"a frame of shape {frame.shape} is not [height, width, {depth}]")
-    dense = frame.strides[1] == depth and frame.strides[2] == 1
-    pixels: Array = frame if dense else np.ascontiguousarray(frame)
-    return pixels
-
-
-def _boxes(boxes: Sequence[Box] | Array) -> Array:
-    """int32 [n, 4]."""
-    array = np.asarray(boxes)
-    if array.size == 0:
-        return np.empty((0, 4), np.int32)
-    if array.ndim != 2 or array.shape[1] != 4 or not np.issubdtype(array.dtype, np.integer):
-        raise InputError(
-            f"boxes are {array.dtype.name} {array.shape}, not integers [n, 4]",
-            hint="A box is (x, y, width, height) in pixels from the top left.",
-        )
-    if array.dtype != np.int32 and (np.abs(array.astype(np.float64)) >= 2**31).any():
-        raise InputError("a box has a number beyond 32 bits")
-    return np.ascontiguousarray(array, np.int32)

@@ -133,7 +133,11 @@ class Preprocess:
 
     @property
     def depth(self) -> int:
-        """Channels of the model's input."""
+        """Channels of the model's input.
+
+        >>> Preprocess((48, 48), channels="gray").depth
+        1
+        """
         return CHANNELS[self.channels]
 
     def crop(self, frame: Array, box: Box | None = None, channels: str = "rgb") -> Array:
@@ -143,6 +147,10 @@ class Preprocess:
             frame: uint8 [H, W, C].
             box: (x, y, width, height); partly outside is clipped.
             channels: Order of the frame: "rgb", "bgr", "gray", "rgba" or "bgra".
+
+        >>> frame = np.zeros((120, 160, 3), np.uint8)
+        >>> Preprocess((32, 48), margin=20).crop(frame, (10, 20, 40, 40), "bgr").shape
+        (32, 48, 3)
         """
         height, width = self.size
         if box is not None:
@@ -151,19 +159,31 @@ class Preprocess:
         return reorder(resize(frame, width, height), channels, self.channels)
 
     def normalise(self, image: Array) -> Array:
-        """float32 values of uint8 [..., depth] pixels: (byte * scale - mean) / std, channel by channel."""
+        """float32 values of uint8 [..., depth] pixels: (byte * scale - mean) / std, channel by channel.
+
+        >>> Preprocess((8, 8), scale=1, mean=(100, 0, 0), std=2).normalise(np.uint8([[200, 10, 0]]))
+        array([[50.,  5.,  0.]], dtype=float32)
+        """
         real: Array = image.astype(np.float32) * np.float32(self.scale) - np.asarray(self.mean, np.float32)
         real = real / np.asarray(self.std, np.float32)
         return real.astype(np.float32)
 
     def table(self, q: Quant) -> Array:
-        """uint8 [depth, 256]: the biased input byte (q + 128) of each camera byte."""
+        """uint8 [depth, 256]: the biased input byte (q + 128) of each camera byte.
+
+        >>> Preprocess((8, 8), scale=1, mean=128).table(Quant(2.0, 0))[:, 255]
+        array([192, 192, 192], dtype=uint8)
+        """
         real = self.normalise(np.repeat(np.arange(256, dtype=np.uint8)[:, None], self.depth, axis=1))
         biased: Array = quant.quantise(real, q).astype(np.int16) + 128
         return np.ascontiguousarray(biased.T.astype(np.uint8))
 
     def apply(self, crops: Array, q: Quant) -> Array:
-        """int8 input tensor of uint8 [..., depth] crops."""
+        """int8 input tensor of uint8 [..., depth] crops.
+
+        >>> Preprocess((8, 8), scale=1, mean=128).apply(np.uint8([[128, 0, 255]]), Quant(2.0, 0))
+        array([[  0, -64,  64]], dtype=int8)
+        """
         table = self.table(q)
         biased = np.stack([table[c][crops[..., c]] for c in range(self.depth)], axis=-1)
         return (biased.astype(np.int16) - 128).astype(np.int8)

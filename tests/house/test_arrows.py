@@ -16,6 +16,7 @@ RANK = {
     "quant": 2,
     "report": 2,
     "preprocess": 3,
+    "arguments": 4,
     "graph": 4,
     "ops": 5,
     "artifact": 6,

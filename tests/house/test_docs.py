@@ -3,46 +3,125 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
+import importlib
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from inspect import getdoc
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 
 import pytest
 
 import edgekern
 
+PACKAGE = Path(edgekern.__file__).parent
 PUBLIC = [name for name in edgekern.__all__ if not name.startswith("__")]
-DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md"]
+EXTRAS = r"^\s*(?:>>> )?(?:from|import) (onnx|PIL|rich|typer)\b"  # what an extra of the package brings
+DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "bench/README.md"]
+DOCUMENTS += ["docs/model-card.md", "cpp/model/FORMAT.md"]
 
 
-def failing_examples(name: str, thing: object) -> tuple[int, int]:
-    """Run the docstring examples of a public name and its methods; returns (failed, tried)."""
-    finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    for case in finder.find(thing, name, extraglobs={"edgekern": edgekern, "ek": edgekern}):
-        runner.run(case)
+def prompts(text: str) -> int:
+    """Count the examples that a text shows."""
+    return len(re.findall(r"^\s*>>> ", text, re.M))
+
+
+MODULES = sorted(
+    ".".join(("edgekern", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if prompts(path.read_text("utf-8"))
+)
+
+
+def docstrings(source: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the docstring of whatever has one in a Python source, however it is decorated."""
+    for part in ast.walk(ast.parse(source)):
+        if isinstance(part, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (text := ast.get_docstring(part)):
+            yield getattr(part, "name", "module"), text
+
+
+def run_examples(texts: Iterable[tuple[str, str]], names: Mapping[str, Any]) -> tuple[int, int]:
+    """Run the examples of some docstrings, each in a namespace of its own; returns (failed, tried)."""
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    globs = {**names, "edgekern": edgekern, "ek": edgekern}
+    for name, text in texts:
+        runner.run(parser.get_doctest(text, dict(globs), name, None, 0))
     return runner.failures, runner.tries
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_public_names_have_running_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", MODULES)
+def test_every_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text("utf-8")
+    for extra in [*re.findall(EXTRAS, source, re.M), *(["rich", "typer"] if ".cli" in name else [])]:
+        pytest.importorskip(extra)
     monkeypatch.chdir(tmp_path)
-    failed, tried = failing_examples(name, getattr(edgekern, name))
-    assert failed == 0
-    assert tried > 0, f"edgekern.{name} has no example in its docstring"
+    assert run_examples(docstrings(source), vars(importlib.import_module(name))) == (0, prompts(source))
+
+
+def members(thing: object) -> dict[str, object]:
+    """Return a public name's own public methods and properties, and itself, by name."""
+    kinds = (FunctionType, classmethod, staticmethod, property, cached_property)
+    own = vars(thing) if isinstance(thing, type) else {}
+    return {"": thing} | {n: m for n, m in own.items() if isinstance(m, kinds) and not n.startswith("_")}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_have_examples(name: str) -> None:
+    found = members(getattr(edgekern, name))
+    assert [member for member, thing in found.items() if not prompts(thing.__doc__ or "")] == []
+    if not hasattr(found[""], "__code__") and not isinstance(found[""], type):  # in C++: no source to read
+        assert run_examples([(name, getdoc(found[""]) or "")], {}) == (0, prompts(found[""].__doc__ or ""))
+
+
+def test_an_example_left_out_is_caught() -> None:
+    class Half:
+        """Says nothing by itself.
+
+        >>> 1
+        1
+        """
+
+        @cached_property
+        def told(self) -> int:
+            """No example."""
+            return 1
+
+        @classmethod
+        def untold(cls) -> None:
+            pass
+
+        def _own(self) -> None:
+            pass
+
+    assert [name for name, thing in members(Half).items() if not prompts(thing.__doc__ or "")] == ["told", "untold"]
 
 
 def test_a_wrong_example_is_caught() -> None:
-    def wrong() -> None:
+    source = '''class Adder:
+    @cached_property
+    def sum(self):
         """Adds badly.
 
         >>> 1 + 1
         3
         """
 
-    assert failing_examples("wrong", wrong) == (1, 1)
+    def right(self):
+        """Adds well.
+
+        >>> one + one
+        2
+        """
+'''
+    assert run_examples(docstrings(source), {"one": 1}) == (1, 2)
 
 
 def unknown_attributes(text: str) -> list[str]:

@@ -87,7 +87,11 @@ class SignClassifier:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names in the order of their numbers."""
+        """Class names in the order of their numbers.
+
+        >>> SignClassifier().labels[:2]
+        ('Speed limit 20', 'Speed limit 30')
+        """
         return self.model.labels
 
     def classify(self, image: Array, channels: str = "rgb") -> Prediction:
@@ -99,6 +103,15 @@ class SignClassifier:
 
         Raises:
             InputError: Not uint8, wrong shape, or an unknown channel order.
+
+        A red disc with a white bar:
+
+        >>> y, x = np.mgrid[:48, :48] - 23.5
+        >>> image = np.full((48, 48, 3), 120, np.uint8)
+        >>> image[x * x + y * y < 23 * 23] = 180, 20, 30
+        >>> image[20:28, 8:40] = 240
+        >>> SignClassifier().classify(image).label
+        'No entry'
         """
         return self._predictions(self.model.run_image(image, channels=channels))[0]
 
@@ -115,6 +128,11 @@ class SignClassifier:
 
         Raises:
             InputError: A box is empty or outside (its index is named), or the frame is not as above.
+
+        >>> frame = np.zeros((120, 160, 3), np.uint8)
+        >>> boxes = [(10, 20, 40, 40), (90, 30, 36, 38)]
+        >>> [p.abstained for p in SignClassifier(threshold=1.0).classify_regions(frame, boxes)]
+        [True, True]
         """
         if len(boxes) == 0:
             return []
