@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from inspect import getdoc
 from pathlib import Path
@@ -21,11 +21,13 @@ import pytest
 
 import edgekern
 
+REPO = Path(__file__).resolve().parents[2]
 PACKAGE = Path(edgekern.__file__).parent
 PUBLIC = [name for name in edgekern.__all__ if not name.startswith("__")]
 EXTRAS = r"^\s*(?:>>> )?(?:from|import) (onnx|PIL|rich|typer)\b"  # what an extra of the package brings
 DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "bench/README.md"]
 DOCUMENTS += ["docs/model-card.md", "cpp/model/FORMAT.md"]
+DOCUMENTS += [f"cpp/kernels/{path.parent.name}/README.md" for path in sorted(REPO.glob("cpp/kernels/*/README.md"))]
 
 
 def prompts(text: str) -> int:
@@ -180,12 +182,27 @@ def dead_links(document: Path) -> list[str]:
     return [link for link in links if not (document.parent / link).exists()]
 
 
+def dead_paths(document: Path, roots: Sequence[Path]) -> list[str]:
+    """Return the `folder/file.ending` of a Markdown file that lie below none of the roots."""
+    paths = re.findall(r"`([\w.-]+/[\w./-]*\.\w+)`", document.read_text("utf-8"))
+    return [path for path in paths if not any((root / path).exists() for root in (document.parent, *roots))]
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_links_lead_somewhere(repo: Path, name: str) -> None:
+def test_links_and_paths_lead_somewhere(repo: Path, name: str) -> None:
     assert dead_links(repo / name) == []
+    assert dead_paths(repo / name, (repo, repo / "cpp", repo / "python" / "edgekern")) == []
 
 
 def test_a_dead_link_is_caught(tmp_path: Path) -> None:
     document = tmp_path / "a.md"
     document.write_text("[here](a.md), [web](https://example.org), [nowhere](docs/none.md#part)\n")
     assert dead_links(document) == ["docs/none.md"]
+
+
+def test_a_dead_path_is_caught(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "here.cc").touch()
+    document = tmp_path / "a.md"
+    document.write_text("`src/here.cc`, `src/<isa>.cc`, `src/`, `here.cc`, `src/gone.cc`, `x/y --z`\n")
+    assert dead_paths(document, ()) == ["src/gone.cc"]
