@@ -7,6 +7,7 @@ import functools
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -29,14 +30,23 @@ def host() -> Toolchain:
 
 
 @functools.cache
-def library() -> Path:
-    """A shared libedgekern."""
-    tools, folder = host(), Path(_FOLDER.name)
-    objects = tools.compile_all(all_files(tools.arch), folder, "-O1")
-    target = folder / "libedgekern.so"
-    command = [tools.tool("g++"), "-shared", "-o", str(target), *map(str, objects.values()), "-pthread"]
+def objects() -> Mapping[Path, Path]:
+    """Source -> object of the whole library."""
+    tools = host()
+    return tools.compile_all(all_files(tools.arch), Path(_FOLDER.name), "-O1")
+
+
+def link(target: Path, parts: Iterable[Path]) -> Path:
+    """A shared library of these objects."""
+    command = [host().tool("g++"), "-shared", "-o", str(target), *map(str, parts), "-pthread"]
     subprocess.run(command, check=True)
     return target
+
+
+@functools.cache
+def library() -> Path:
+    """A shared libedgekern."""
+    return link(Path(_FOLDER.name) / "libedgekern.so", objects().values())
 
 
 @functools.cache

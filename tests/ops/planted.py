@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults to plant in the kernels: the smallest edits that read a wrong tap, round another way or miss an edge.
+
+`source` and `old` name the line; `old` occurs once. A header is planted for the one file `compiled` names. A kernel
+may not read outside its memory with the fault in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KINDS = ("tap", "rounding", "edge")
+#: What a family cannot get wrong, and why.
+SPARED = {
+    ("firstconv", "rounding"): "it gathers bytes; qgemm rounds",
+    ("move", "rounding"): "it copies bytes, or looks them up in a table of the plan",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    kind: str
+    source: str  # under cpp/kernels
+    old: str
+    new: str
+    compiled: str = ""  # a file that includes a header
+
+    @property
+    def family(self) -> str:
+        return (self.compiled or self.source).split("/")[0]
+
+    @property
+    def isa(self) -> str:
+        return "avx2" if "x86_avx2.cc" in (self.compiled or self.source) else "scalar"
+
+
+def half_up(name: str) -> str:
+    return f"{name} = __builtin_floorf({name} + 0.5f) + kMagic;"
+
+
+CVT = "_mm256_cvtps_epi32(_mm256_min_ps(t_f32x8, r.hi_f32x8))"
+UP = "_mm256_cvtps_epi32(_mm256_floor_ps(_mm256_add_ps(_mm256_min_ps(t_f32x8, r.hi_f32x8), _mm256_set1_ps(0.5f))))"
+
+FAULTS = (
+    Fault("tap", "qgemm/scalar.cc", "args.rows[ky] + i * args.a_px", "args.rows[ky / 2 * 2] + i * args.a_px"),
+    Fault("tap", "qgemm/scalar.cc", "+ kx * args.a_kx", "+ kx / 2 * 2 * args.a_kx"),
+    Fault("rounding", "qgemm/scalar.cc", "t[n] += kMagic;", half_up("t[n]")),
+    Fault("edge", "qgemm/scalar.cc", "for (int32_t n = 0; n < count; ++n) y[n] = u[n];",
+          "for (int32_t n = 0; n < count - 1; ++n) y[n] = u[n];"),
+    Fault("edge", "qgemm/scalar.cc", "for (; i < args.m; ++i) tile<1>", "for (; i + 1 < args.m; ++i) tile<1>"),
+    Fault("tap", "dwconv/scalar.cc", "in += args.dx * args.in_px", "in += args.in_px"),
+    Fault("tap", "dwconv/scalar.cc", "args.rows[ky] +", "args.rows[ky / 2 * 2] +"),
+    Fault("rounding", "dwconv/scalar.cc", "t[i] += kMagic;", half_up("t[i]")),
+    Fault("edge", "dwconv/scalar.cc", "static_cast<size_t>(args.c - c)", "static_cast<size_t>(args.c - c - 1)"),
+    Fault("tap", "firstconv/scalar.cc", "args.rows[ky] +", "args.rows[ky / 2 * 2] +"),
+    Fault("edge", "firstconv/scalar.cc", "j < args.row_taps;", "j + 16 <= args.row_taps;"),
+    Fault("tap", "pool/scalar.cc", "top[i] = x[i] > top[i] ?", "top[i] = kx != 1 && x[i] > top[i] ?"),
+    Fault("tap", "pool/scalar.cc", "sum[i] += x[i];", "sum[i] += kx == 1 ? x[i - shape.px] : x[i];"),
+    Fault("rounding", "pool/scalar.cc", "half = s < 0 ? -(count / 2) : count / 2;", "half = count / 2;"),
+    Fault("rounding", "pool/scalar.cc", "t[i] += kMagic;", half_up("t[i]")),
+    Fault("edge", "pool/scalar.cc", "args.count_include_pad ? args.kh * args.kw : inside;", "inside;"),
+    Fault("edge", "pool/scalar.cc", "inside * 128 - (count - inside) * (args.zero_in - 128)",
+          "inside * 128 - (count - inside) * args.zero_in"),
+    Fault("edge", "pool/scalar.cc", "x1 = left + args.kw < args.shape.w ?", "x1 = left + args.kw <= args.shape.w - 1 &&"
+          " args.kw > 2 ?"),
+    Fault("tap", "eltwise/scalar.cc", "static_cast<uint32_t>(x[i] * w[i])", "static_cast<uint32_t>(x[i] * w[i & ~1])"),
+    Fault("tap", "eltwise/scalar.cc", "y[i] = table[x[i]];", "y[i] = table[x[i & ~1]];"),
+    Fault("rounding", "eltwise/scalar.cc", "(1 << (shift - 1)) - args.za * m", "0 - args.za * m"),
+    Fault("rounding", "eltwise/scalar.cc", "t[i] += kMagic;", half_up("t[i]")),
+    Fault("edge", "eltwise/scalar.cc", "b + i, length - i, y + i)", "b + i, length - i - 1, y + i)"),
+    Fault("edge", "eltwise/scalar.cc", "v < lo ? lo : v > hi ? hi : v", "v < 0 ? 0 : v > hi ? hi : v"),
+    Fault("tap", "edge/scalar.cc", "std::memcpy(t + i, x + i * sx,", "std::memcpy(t + i, x + (i & ~1) * sx,"),
+    Fault("tap", "edge/scalar.cc", "u[i] = x[i * sx];", "u[i] = x[(i & ~1) * sx];"),
+    Fault("rounding", "edge/scalar.cc", "t[i] += kMagic;", half_up("t[i]")),
+    Fault("rounding", "edge/scalar.cc", "t[i] = t[i] / scale;", "t[i] = t[i] * (1.0f / scale);"),
+    Fault("edge", "edge/scalar.cc", "t[i] > lo ? t[i] : lo;", "t[i] < lo ? lo : t[i];"),
+    Fault("edge", "edge/scalar.cc", "run.n - i, sx, sy,", "run.n - i - 1, sx, sy,"),
+    Fault("tap", "move/scalar.cc", "y[i * sy] = x[i * sx];", "y[i * sy] = x[(i & ~1) * sx];"),
+    Fault("tap", "move/scalar.cc", "= table[x[i * sx]];", "= table[x[(i & ~1) * sx]];"),
+    Fault("edge", "move/scalar.cc", "zero, right + left);", "zero, right);"),
+    Fault("edge", "move/scalar.cc", "zero, top * row + left);", "zero, top * row);"),
+    Fault("edge", "move/scalar.cc", "zero, right + bottom * row);", "zero, right);"),
+    Fault("tap", "resize/scalar.cc", "a[channel + next] * f", "a[channel] * f"),
+    Fault("rounding", "resize/scalar.cc", "h1 * g + (1 << 21)) >> 22", "h1 * g) >> 22"),
+    Fault("rounding", "resize/scalar.cc", "29 * v[2] + 128) >> 8", "29 * v[2]) >> 8"),
+    Fault("edge", "resize/scalar.cc", "args.width > 1 ? args.src_channels : 0",
+          "args.width > 2 ? args.src_channels : 0"),
+    Fault("edge", "resize/resize.cc", "p > last ? last : p;", "p > last ? last - 1 : p;"),
+    Fault("tap", "softmax/scalar.cc", "sum += args.table[top - x[i]];", "sum += args.table[top - x[i & ~1]];"),
+    Fault("rounding", "softmax/scalar.cc", "t += kMagic;", half_up("t")),
+    Fault("rounding", "softmax/scalar.cc", "(args.table[top - x[i]])) / whole;",
+          "(args.table[top - x[i]])) * (1.0f / whole);"),
+    Fault("edge", "softmax/scalar.cc", "i < args.c; ++i) sum +=", "i + 1 < args.c; ++i) sum +="),
+    Fault("tap", "qgemm/x86_ymm.h", "a[b] = args.rows[ky] +", "a[b] = args.rows[ky / 2 * 2] +", "qgemm/x86_avx2.cc"),
+    Fault("edge", "qgemm/x86_avx2.cc", "for (; i < count; ++i) s16[i]", "for (; i < count - 1; ++i) s16[i]"),
+    Fault("rounding", "isa/x86_avx2.h", CVT, UP, "qgemm/x86_avx2.cc"),
+    Fault("tap", "dwconv/x86_block.h", "ky < K ? ky : K - 1]", "ky < K ? ky / 2 * 2 : K - 1]", "dwconv/x86_avx2.cc"),
+    Fault("rounding", "dwconv/x86_ymm.h", "_mm256_cvtps_epi32(", "_mm256_cvttps_epi32(", "dwconv/x86_avx2.cc"),
+    Fault("edge", "dwconv/x86_block.h", "Isa::first(args.c - first);", "Isa::first(args.c - first - 1);",
+          "dwconv/x86_avx2.cc"),
+    Fault("tap", "firstconv/x86_avx2.cc", "from[ky] = args.rows[ky] +", "from[ky] = args.rows[ky / 2 * 2] +"),
+    Fault("edge", "firstconv/x86_avx2.cc", "(row_taps - 1)", "(row_taps - 2)"),
+    Fault("tap", "pool/x86_avx2.cc", "max_epu8(top_u8x32, load_u8x32(pixel))", "max_epu8(top_u8x32, load_u8x32(row))"),
+    Fault("rounding", "pool/x86_avx2.cc", "_mm256_set1_epi32(count / 2)", "_mm256_set1_epi32((count - 1) / 2)"),
+    Fault("rounding", "isa/x86_avx2.h", CVT, UP, "pool/x86_avx2.cc"),
+    Fault("edge", "pool/x86_avx2.cc", "args.count_include_pad ? args.kh * args.kw : inside;", "inside;"),
+    Fault("tap", "eltwise/x86_avx2.cc", "_mm256_loadu_ps(scale + 8)", "_mm256_loadu_ps(scale)"),
+    Fault("rounding", "eltwise/x86_avx2.cc", "(1 << (args.shift - 1)) -", "0 -"),
+    Fault("edge", "eltwise/x86_avx2.cc", "load_u8x32(b + i), k), length - i)",
+          "load_u8x32(b + i), k), length - i - 1)"),
+    Fault("tap", "edge/x86_avx2.cc", "from + i * from_step", "from + (i & ~1) * from_step"),
+    Fault("rounding", "edge/x86_avx2.cc", "_mm256_div_ps(t_f32x8, scale_f32x8)",
+          "_mm256_mul_ps(t_f32x8, _mm256_set1_ps(1.0f / scale))"),
+    Fault("edge", "edge/x86_avx2.cc", "_mm256_max_ps(_mm256_div_ps(t_f32x8, scale_f32x8), lo_f32x8)",
+          "_mm256_max_ps(lo_f32x8, _mm256_div_ps(t_f32x8, scale_f32x8))"),
+    Fault("tap", "resize/x86_avx2.cc", "+ a[1] * (", "+ a[0] * ("),
+    Fault("rounding", "resize/x86_avx2.cc", "_mm256_set1_epi32(1 << 21)", "_mm256_set1_epi32((1 << 21) - 1)"),
+    Fault("rounding", "resize/x86_avx2.cc", "_mm256_set1_epi32(128)", "_mm256_set1_epi32(127)"),
+    Fault("edge", "resize/x86_avx2.cc", "if (columns.edge > x) columns.edge = x;",
+          "if (columns.edge > x) columns.edge = x + 1;"),
+)  # fmt: skip
