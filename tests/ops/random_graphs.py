@@ -26,6 +26,7 @@ SIDES = (1, 2, 3, 5, 6, 7, 9, 12)
 CHANNELS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 17, 24)
 MOST_ELEMENTS = 4000  # of a tensor: keeps the suite fast
 PROBES = 2  # random frames whose values choose the quantisations, and one frame of one value
+RESCALING = ("AveragePool2D", "Concat", "Pad", "Reshape", "Transpose")  # keep a quantisation, but need not
 EXTREMES = 0.02  # share of int8 constants drawn anew from all 256 values; ten times that of multipliers to 2^k
 
 
@@ -100,8 +101,8 @@ class Growth:
         real = example.op.evaluate([self.float_values(name) for name in inputs], list(example.constants))
         finite = bool(np.isfinite(real).any())
         out = replace(made, quant=made.quant or (calibrated(self.draw, real) if finite else draw_quant(self.draw)))
-        if kind.opcode == "AveragePool2D" and self.draw.random() < 0.4:
-            out = replace(out, quant=calibrated(self.draw, real))  # an imported model may rescale while pooling
+        if kind.opcode in RESCALING and finite and self.draw.random() < 0.4:
+            out = replace(out, quant=calibrated(self.draw, real))  # an imported model may rescale while it copies
         if kind.opcode == "Softmax" and self.draw.random() < 0.5:
             out = TensorType(out.shape)
         try:

@@ -7,9 +7,12 @@ wrongly; faults in the arithmetic stand for one that rounds another way. Each is
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from itertools import chain, permutations
 from typing import Any
 
 import numpy as np
@@ -20,9 +23,13 @@ from edgekern import quant
 from edgekern.errors import ModelFormatError
 from edgekern.graph import Graph, run
 from edgekern.ops import Op, registry
-from edgekern.types import Array, Quant
+from edgekern.types import Array, DType, Quant
 
 TRIES = 40  # graphs of one node; a fault that none of them shows is not caught
+#: Attributes of the float form: constants, clamps and shapes hold them by now.
+FLOAT_FORM = {"clip", "temperature", "value", "function", "parameters", "shape"}
+#: Attributes on which shapes depend so that a loader always refuses one step; see faults_of_equal_shapes.
+OF_SHAPES = {"axis", "perm", "channels", "groups"}
 every_op = pytest.mark.parametrize("kind", registry().values(), ids=list(registry()))
 
 
@@ -47,29 +54,71 @@ def constant_faults(graph: Graph, draw: np.random.Generator) -> Iterator[tuple[s
 
 
 def attribute_faults(graph: Graph) -> Iterator[tuple[str, Graph]]:
-    """Each whole number among the attributes one step off, where a graph of the same shapes remains."""
+    """Each number among the attributes one step off, where a graph of the same shapes remains."""
     (node,) = graph.nodes
     for field in fields(node.op):
-        if field.name == "axis" and len(node.inputs) == 1:
-            continue  # one tensor is the same along every axis
+        if field.name in FLOAT_FORM | OF_SHAPES:
+            continue
         value = getattr(node.op, field.name)
         parts = value if isinstance(value, tuple) else (value,)
         for i, part in enumerate(parts):
-            if not isinstance(part, int) or field.name == "shape":  # a file keeps that as the shape of the result
-                continue
-            for other in (not part,) if isinstance(part, bool) else (part + 1, part - 1):
+            near = (part * (1 + 2**-6),) if isinstance(part, float) else (part + 1, part - 1)
+            for other in (not part,) if isinstance(part, bool) else near:
                 new: Any = (*parts[:i], other, *parts[i + 1 :]) if isinstance(value, tuple) else other
                 yield field.name, replace(graph, nodes=(replace(node, op=replace(node.op, **{field.name: new})),))
 
 
-def shifted_padding(graph: Graph) -> Iterator[tuple[str, Graph]]:
-    """The whole padding one row or column away: shapes stay."""
+def with_op(graph: Graph, **changed: Any) -> Graph:
     (node,) = graph.nodes
-    if (pads := getattr(node.op, "pads", None)) is None:
-        return
-    top, left, bottom, right = pads
-    for moved in ((top + 1, left, bottom - 1, right), (top, left - 1, bottom, right + 1)):
-        yield "one pad", replace(graph, nodes=(replace(node, op=replace(node.op, pads=moved)),))
+    return replace(graph, nodes=(replace(node, op=replace(node.op, **changed)),))
+
+
+def faults_of_equal_shapes(graph: Graph) -> Iterator[tuple[str, Graph]]:
+    """For attributes that shapes depend on, so that one step off is refused: another fault of the same attribute."""
+    (node,) = graph.nodes
+    op: Any = node.op
+    if (pads := getattr(op, "pads", None)) is not None:  # the whole padding one row or column away
+        top, left, bottom, right = pads
+        for moved in ((top + 1, left, bottom - 1, right), (top, left - 1, bottom, right + 1)):
+            yield "pads", with_op(graph, pads=moved)
+    if op.opcode == "Pad":
+        front, back = op.channels
+        yield "channels", with_op(graph, channels=(front + 1, back - 1))
+    if op.opcode in ("Conv2D", "DepthwiseConv2D"):
+        name = node.constants[0]
+        w = graph.constants[name]
+        rows = int(op.opcode == "Conv2D")  # the axis of kh
+        if op.kernel[0] == op.kernel[1] > 1:  # rows for columns
+            yield "kernel", replace(graph, constants={**graph.constants, name: w.swapaxes(rows, rows + 1).copy()})
+        if getattr(op, "groups", 1) > 1:  # each group with the weights of another
+            moved = np.roll(w, len(w) // op.groups, axis=0)
+            yield "groups", replace(graph, constants={**graph.constants, name: moved})
+    if op.opcode == "Transpose":
+        shape = graph.types[node.inputs[0]].shape
+        for perm in permutations(op.perm):
+            if perm[0] == 0 and perm != op.perm and [shape[i] for i in perm] == [shape[i] for i in op.perm]:
+                yield "perm", with_op(graph, perm=perm)
+    if len(node.inputs) > 1:
+        yield "order", replace(graph, nodes=(replace(node, inputs=node.inputs[::-1]),))
+
+
+def quant_faults(graph: Graph) -> Iterator[tuple[str, Graph]]:
+    """The zero point of the first input or of the result one step off."""
+    (node,) = graph.nodes
+    for name, where in ((node.inputs[0], "in"), (node.output, "out")):
+        if (q := graph.types[name].quant) is not None:
+            other = Quant(q.scale, q.zero_point + (-1 if q.zero_point > 0 else 1))
+            types = {**graph.types, name: replace(graph.types[name], quant=other)}
+            yield f"zero point {where}", replace(graph, types=types)
+
+
+def expected_faults(kind: type[Op]) -> set[str]:
+    """What must be planted and seen: every constant and attribute of the integer form, and both zero points."""
+    (node,) = single(kind, 0).graph().nodes
+    names = {f"constant {i}" for i in range(len(node.constants))}
+    names |= {field.name for field in fields(kind)} - FLOAT_FORM - {"axis"}
+    names |= {"order"} if kind.opcode in ("Add", "Concat") else set()
+    return names | (set() if kind.opcode == "MaxPool2D" else {"zero point in", "zero point out"})
 
 
 def outcome(graph: Graph, faulty: Graph, given: dict[str, Array]) -> str:
@@ -89,12 +138,14 @@ def test_a_fault_in_the_model_is_caught(kind: type[Op]) -> None:
         graph = single(kind, seed).graph()
         draw = np.random.default_rng([seed, 2])
         given = feeds(graph, np.random.default_rng(seed))
-        for faults in (constant_faults(graph, draw), attribute_faults(graph), shifted_padding(graph)):
-            for name, faulty in faults:
-                if "seen" not in outcomes[name]:
-                    outcomes[name].add(outcome(graph, faulty, given))
-    blind = [name for name, results in outcomes.items() if "silent" in results and "seen" not in results]
-    assert not blind, f"{kind.opcode}: no frame shows a fault in {blind}; {dict(outcomes)}"
+        every = (constant_faults(graph, draw), attribute_faults(graph), faults_of_equal_shapes(graph))
+        for name, faulty in chain(*every, quant_faults(graph)):
+            if "seen" not in outcomes[name]:
+                outcomes[name].add(outcome(graph, faulty, given))
+    expected = expected_faults(kind)
+    assert expected <= set(outcomes), f"{kind.opcode}: nothing plants {expected - set(outcomes)}"
+    unseen = {name: results for name, results in outcomes.items() if name in expected and "seen" not in results}
+    assert not unseen, f"{kind.opcode}: no frame shows a fault in {unseen}"
 
 
 # ---- faults in the arithmetic ---------------------------------------------------------------------
@@ -108,6 +159,23 @@ def requantise_half_up(acc: Array, m: Array, zero_point: int, lo: int = -128, hi
     t = acc.astype(np.float32) * np.asarray(m, np.float32)
     t = np.minimum(np.maximum(t, np.float32(lo - zero_point)), np.float32(hi - zero_point))
     return (half_up(t).astype(np.int32) + zero_point).astype(np.int8)
+
+
+def rescale_half_up(x: Array, of: Quant, to: Quant) -> Array:
+    m = np.float32(of.scale) / np.float32(to.scale)
+    return requantise_half_up(x.astype(np.int32) - of.zero_point, m, to.zero_point)
+
+
+def quantise_half_up(x: Array, q: Quant) -> Array:
+    t = np.clip(x / np.float32(q.scale), np.float32(-128 - q.zero_point), np.float32(127 - q.zero_point))
+    return (half_up(np.nan_to_num(t, nan=-128.0 - q.zero_point)).astype(np.int32) + q.zero_point).astype(np.int8)
+
+
+def quantise_by_reciprocal(x: Array, q: Quant) -> Array:
+    with np.errstate(invalid="ignore"):
+        t = np.asarray(x, np.float32) * (np.float32(1) / np.float32(q.scale))
+    t = np.clip(np.nan_to_num(t, nan=-np.inf), np.float32(-128 - q.zero_point), np.float32(127 - q.zero_point))
+    return (np.rint(t).astype(np.int32) + q.zero_point).astype(np.int8)
 
 
 def quantise_down(x: Array, q: Quant) -> Array:
@@ -132,10 +200,19 @@ ROUNDING = [
     ("Mean", "requantise", requantise_half_up),
     ("AveragePool2D", "requantise", requantise_half_up),
     ("AveragePool2D", "average", average_half_even),
-    ("Concat", "requantise", requantise_half_up),
+    ("Concat", "rescale", rescale_half_up),
+    ("Pad", "rescale", rescale_half_up),
+    ("Reshape", "rescale", rescale_half_up),
+    ("Transpose", "rescale", rescale_half_up),
     ("Add", "requantise_add", add_without_half),
     ("Softmax", "quantise", quantise_down),
 ]
+ROUNDS = re.compile(r"quant\.(requantise\w*|rescale|average|quantise)\b")
+
+
+def test_every_rounding_of_a_reference_has_a_fault() -> None:
+    used = {(name, f) for name, kind in registry().items() for f in ROUNDS.findall(inspect.getsource(kind.reference))}
+    assert {(opcode, function) for opcode, function, _ in ROUNDING} == used
 
 
 @pytest.mark.parametrize(("opcode", "function", "fault"), ROUNDING, ids=[f"{o}-{f.__name__}" for o, _, f in ROUNDING])
@@ -165,6 +242,24 @@ def test_a_fault_in_rounding_is_caught(
 def feeds_before_patch(graph: Graph, given: dict[str, Array]) -> dict[str, Array]:
     """The tensors inside, quantised by the sound arithmetic."""
     return {port.tensor: run.feed(graph, port, given[port.name]) for port in graph.inputs}
+
+
+@pytest.mark.parametrize("fault", [quantise_half_up, quantise_by_reciprocal], ids=lambda f: f.__name__)
+def test_a_fault_in_rounding_at_a_float_port_is_caught(
+    fault: Callable[..., Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(TRIES):
+        graph = single(registry()["Transpose"], seed).graph()
+        if graph.inputs[0].dtype is not DType.FLOAT32:
+            continue
+        given = feeds(graph, np.random.default_rng(seed))
+        made = run_under("scalar", graph, model_bytes(graph), given)
+        with monkeypatch.context() as patch:
+            patch.setattr(quant, "quantise", fault)
+            wrong = run.reference(graph, given)
+        if any(not np.array_equal(y, made[name]) for name, y in wrong.items()):
+            return
+    pytest.fail(f"{TRIES} graphs do not show {fault.__name__}")
 
 
 # ---- faults in reading ----------------------------------------------------------------------------
