@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every row of every kernels.def is in the build, is walked by a test, and has a lane that can run it."""
+"""Every row of every kernels.def is in the build, is walked by a test, and has a lane or a stand-in that runs it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ import edgekern._core as core
 
 KERNELS = Path(__file__).resolve().parents[2] / "cpp" / "kernels"
 ARCH = {"x86_64": "X86", "aarch64": "ARM"}.get(platform.machine(), "NONE")
-# The levels some lane of continuous integration has: x86-64 natively, aarch64 under qemu-user and natively.
-LANES = {"scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neondot", "neoni8mm"}
+# The levels a lane of continuous integration is sure to have: x86-64 natively, aarch64 under qemu-user and natively.
+LANES = {"scalar", "avx2", "neon", "neondot", "neoni8mm"}
+# The levels that depend on the runner a lane happens to get. A machine with avx512vnni but without avxvnni runs the
+# rows of the latter in another coding (tests/kernels/test_stand_in.py); one with neither proves nothing about both.
+BY_CHANCE = {"avxvnni", "avx512vnni"}
 
 
 def rows(text: str, arch: str) -> list[str]:
@@ -71,5 +74,5 @@ def test_an_unwalked_row_is_caught() -> None:
     assert unwalked(["qgemm_a", "qgemm_b", "qgemm_bb"], collected) == ["qgemm_b"]
 
 
-def test_every_row_has_a_lane() -> None:
-    assert {isa for row in core.kernels() for isa in row["isa"].split(",")} <= LANES
+def test_every_row_has_a_lane_or_may_meet_one() -> None:
+    assert {isa for row in core.kernels() for isa in row["isa"].split(",")} <= LANES | BY_CHANCE
