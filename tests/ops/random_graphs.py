@@ -19,7 +19,7 @@ from edgekern.artifact import Artifact, write
 from edgekern.errors import QuantizationError
 from edgekern.graph import Graph, Node, Port, run
 from edgekern.ops import registry
-from edgekern.ops._op import Example, Op, pick
+from edgekern.ops._op import Example, Op, draw_clip, pick
 from edgekern.types import Array, DType, Quant, TensorType
 
 SIDES = (1, 2, 3, 5, 6, 7, 9, 12)
@@ -88,9 +88,9 @@ class Growth:
         q = self.types[name].quant
         return self.values[name] if q is None else quant.dequantise(self.values[name], q)
 
-    def add_node(self, kind: type[Op], source: str) -> bool:
-        """Appends an example of `kind` that reads `source`; says whether there was one."""
-        example = kind.example(self.draw, self.types[source].shape)
+    def add_node(self, kind: type[Op], source: str, given: Example | None = None) -> bool:
+        """Appends an example of `kind` (or the given one) that reads `source`; says whether there was one."""
+        example = given or kind.example(self.draw, self.types[source].shape)
         if example is None:
             return False
         inputs = [source, *(self.tensor_of(shape, source) for shape in example.others)]
@@ -173,6 +173,43 @@ def grow(
     return growth.graph()
 
 
+def grow_separable(seed: int | list[int]) -> Graph:
+    """[expand ->] depthwise [-> project] and what random nodes make of it, on images so large that a plan fuses."""
+    draw = np.random.default_rng(seed)
+    growth = Growth(draw, most_elements=70_000)
+    h, w = (int(v) for v in draw.integers(20, 41, 2))
+    wide = 4 * (40_000 // (4 * h * w) + 1 + int(draw.integers(0, 3)))  # a tensor beyond 32 KiB
+    expand, project = pick(draw, ((True, False), (False, True), (True, True), (True, True)))
+    last = growth.add_input((1, h, w, pick(draw, (3, 8, 12)) if expand else wide))
+
+    def convolve(source: str, k: int, n: int, groups: int) -> str:
+        op = registry()["Conv2D"](kernel=(k, k), pads=(k // 2,) * 4, groups=groups, clip=draw_clip(draw))
+        weights = draw.normal(size=(n, k, k, growth.types[source].shape[3] // groups)).astype(np.float32)
+        example = Example(op, (), (weights, draw.normal(size=n).astype(np.float32)))
+        assert growth.add_node(type(op), source, example)
+        return growth.nodes[-1].output
+
+    if expand:
+        c = growth.types[last].shape[3]
+        last = convolve(last, pick(draw, (1, 1, 3)), wide, pick(draw, [g for g in (1, 1, 2) if c % g == 0]))
+    deep = registry()["DepthwiseConv2D"]
+    for _ in range(500):
+        example = deep.example(draw, growth.types[last].shape)
+        assert example
+        size = example.op.infer([growth.types[last]], example.constants).size
+        if (size > 2**15 or not project) and growth.add_node(deep, last, example):
+            break
+    assert growth.nodes[-1].op.opcode == deep.opcode
+    last = growth.nodes[-1].output
+    if project:
+        last = convolve(last, 1, int(draw.integers(1, 40)), 1)
+    kinds = [kind for name, kind in registry().items() if "Conv" not in name]
+    for _ in range(int(draw.integers(0, 4))):
+        growth.add_node(pick(draw, kinds), last)
+        last = growth.nodes[-1].output if growth.types[growth.nodes[-1].output].quant else last
+    return growth.graph()
+
+
 def single(kind: type[Op], seed: int | list[int], wild: float = EXTREMES) -> Growth:
     """A graph of one node of `kind`."""
     draw = np.random.default_rng(seed)
@@ -211,8 +248,9 @@ def model_bytes(graph: Graph) -> bytes:
 
 
 def caps() -> list[str]:
-    """Every instruction set of this CPU alone, and none."""
-    return [*(name for name in edgekern.isa_available() if name != "scalar"), "scalar"]
+    """Everything this CPU has, each instruction set alone, and none."""
+    names = [name for name in edgekern.isa_available() if name != "scalar"]
+    return list(dict.fromkeys([",".join(names), *names, "scalar"]) if names else ["scalar"])
 
 
 def run_under(cap: str, graph: Graph, model: bytes, given: Mapping[str, Array]) -> dict[str, Array]:

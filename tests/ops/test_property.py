@@ -9,25 +9,58 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
-from random_graphs import caps, differing, feeds, grow, model_bytes
+from random_graphs import caps, differing, feeds, grow, grow_separable, model_bytes
 
 import edgekern
-from edgekern.graph import Graph, run
-from edgekern.ops import Op, registry
+from edgekern.graph import Graph, Node, run
+from edgekern.ops import registry
 from edgekern.types import Array
 
-FIXED, FRESH, LARGE = 200, 20, 15
-LEAST_GRAPHS = 20  # that hold each operator and each value of each attribute
+FIXED, FRESH, LARGE, FUSED = 200, 20, 15, 24
+LEAST_GRAPHS = 20  # that hold each operator, and each value below
+LEAST_FUSED = 3  # of each form
 LEAST_OFF_CLAMP = 0.6
-LEAST_DISTINCT = 16
-#: Attributes with as many values as there are graphs, and what becomes of them in the count.
-CONTINUOUS = {"m", "n", "shift", "fill", "shape"}
+#: Share of the tensors, of 64 bytes and more in all frames, that show 16 values and more.
+LEAST_ALIVE = 0.7
+BOTH = (False, True)
+CLAMPED = {"clamp.lo": BOTH, "clamp.hi": BOTH}
+
+
+def pairs(name: str, *values: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}[{i}]": values for i in range(2)}
+
+
+def sides(*values: int) -> dict[str, tuple[int, ...]]:
+    return {f"pads[{i}]": values for i in range(4)}
+
+
+STRIDES = pairs("stride", 1, 2, 3)
+WINDOWS = {"window": ("3x3 by 1", "3x3 by 2", "5x5 by 1", "5x5 by 2")}
+POOL = pairs("kernel", 1, 2, 3) | STRIDES | sides(0, 1, 2) | CLAMPED
+TAPS = pairs("kernel", 1, 2, 3, 5) | STRIDES | pairs("dilation", 1, 2) | sides(0, 1, 2) | CLAMPED
+#: What a kernel or a plan treats differently, by operator.
+DISTINGUISHED: dict[str, Mapping[str, tuple[object, ...]]] = {
+    "Add": CLAMPED,
+    "Affine": CLAMPED,
+    "AveragePool2D": POOL | {"count_include_pad": BOTH, "rescales": BOTH},
+    "Concat": {"axis": (1, 2, 3), "inputs": (1, 2, 3), "rescales": BOTH},
+    "Conv2D": TAPS | {"groups": (1, 2, 3, 4)},
+    "DepthwiseConv2D": TAPS | WINDOWS,
+    "MaxPool2D": POOL,
+    "Mean": CLAMPED,
+    "Pad": sides(0, 1, 2) | pairs("channels", 0, 1, 2) | {"rescales": BOTH},
+    "Reshape": {"rank": (2, 3, 4), "rescales": BOTH},
+    "Softmax": {"float out": BOTH},
+    "Table": {},
+    "Transpose": {f"perm[{i}]": (1, 2, 3) for i in (1, 2, 3)} | {"rescales": BOTH},
+}
 
 
 @lru_cache(maxsize=FIXED)
@@ -71,49 +104,79 @@ def test_traces_equal_the_reference() -> None:
         assert [n.output for n in graph.nodes if not np.array_equal(made[n.output], want[n.output])] == [], seed
 
 
-def attribute_values(op: Op) -> Iterator[tuple[str, object]]:
-    """What of an operator's attributes a kernel could treat differently; clamps count as used or not."""
+@pytest.mark.parametrize("seed", range(FUSED))
+def test_fused_groups_too(seed: int) -> None:
+    """Random graphs are too small to be fused; these are large enough."""
+    graph = grow_separable([seed, 4])
+    given = feeds(graph, np.random.default_rng([seed, 5]), 1)
+    assert differing(graph, given, run.reference(graph, given)) == []
+
+
+def test_the_fused_graphs_are_fused() -> None:
+    """In each form, and under every cap."""
+    forms: dict[str, Counter[str]] = {cap: Counter() for cap in caps()}
+    for seed in range(FUSED):
+        model = model_bytes(grow_separable([seed, 4]))
+        for cap in caps():
+            steps = edgekern.Model.from_bytes(model, isa=cap, selftest=False).plan()
+            groups = [step.kernel.split("+") for step in steps if step.op == "Separable"]
+            forms[cap].update(" ".join("deep" if "dwconv" in row else "conv" for row in group) for group in groups)
+    wanted = ("conv deep", "deep conv", "conv deep conv")
+    assert [cap for cap in caps() if min(forms[cap][form] for form in wanted) < LEAST_FUSED] == [], forms
+
+
+def attribute_values(graph: Graph, node: Node) -> Iterator[tuple[str, object]]:
+    """What of a node a kernel could treat differently; clamps count as used or not."""
+    op, out = node.op, graph.types[node.output]
     for field in fields(op):
         value = getattr(op, field.name)
         if field.name == "clamp":
             yield "clamp.lo", value[0] > -128
             yield "clamp.hi", value[1] < 127
-        elif field.name in CONTINUOUS or isinstance(value, (float, str)) or value == ():
-            continue  # floats are folded into constants by now
         elif isinstance(value, tuple):
-            if not any(isinstance(v, float) for v in value):
-                yield from ((f"{field.name}[{i}]", v) for i, v in enumerate(value))
+            yield from ((f"{field.name}[{i}]", v) for i, v in enumerate(value))
         else:
             yield field.name, value
+    if {"kernel", "stride"} <= {field.name for field in fields(op)}:
+        window: Any = op
+        square = window.kernel[0] == window.kernel[1] and window.stride[0] == window.stride[1]
+        if square and getattr(window, "dilation", (1, 1)) == (1, 1):
+            yield "window", f"{window.kernel[0]}x{window.kernel[1]} by {window.stride[0]}"
+    yield "inputs", len(node.inputs)
+    yield "rank", len(out.shape)
+    yield "float out", out.quant is None
+    yield "rescales", {graph.types[name].quant for name in node.inputs} != {out.quant}
 
 
 def test_the_fixed_graphs_prove_something(capsys: pytest.CaptureFixture[str]) -> None:
     graphs_with: dict[str, Counter[tuple[str, object]]] = defaultdict(Counter)
     holds: Counter[str] = Counter()
-    counts: dict[str, Array] = defaultdict(lambda: np.zeros(256, np.int64))
-    clamped: Counter[str] = Counter()
+    clamped, bytes_of, alive, large = (Counter[str]() for _ in range(4))
     for seed in range(FIXED):
         graph, given = sample(seed)
         tensors = run.reference(graph, given, trace=True)
         seen: dict[str, set[tuple[str, object]]] = defaultdict(set)
         for node in graph.nodes:
-            seen[node.op.opcode].update(attribute_values(node.op))
+            name = node.op.opcode
+            seen[name].update(attribute_values(graph, node))
             if (y := tensors[node.output]).dtype == np.int8:
-                counts[node.op.opcode] += np.bincount(y.ravel().astype(np.int64) + 128, minlength=256)
-                clamped[node.op.opcode] += int(np.isin(y, getattr(node.op, "clamp", (-128, 127))).sum())
+                bytes_of[name] += y.size
+                clamped[name] += int(np.isin(y, getattr(node.op, "clamp", (-128, 127))).sum())
+                large[name] += y.size >= 64
+                alive[name] += y.size >= 64 and len(np.unique(y)) >= 16
         holds.update(seen.keys())
         for opcode, values in seen.items():
             graphs_with[opcode].update(values)
     lines, weak = [], []
     for opcode in registry():
-        rare, times = min(graphs_with[opcode].items(), key=lambda item: item[1], default=(("", ""), holds[opcode]))
-        off = 1 - clamped[opcode] / max(counts[opcode].sum(), 1)
-        distinct = int((counts[opcode] > 0).sum())
+        counts = {f"{name}={v}": graphs_with[opcode][name, v] for name, vs in DISTINGUISHED[opcode].items() for v in vs}
+        rare, times = min(counts.items(), key=lambda item: item[1], default=("none", holds[opcode]))
+        off, living = 1 - clamped[opcode] / max(bytes_of[opcode], 1), alive[opcode] / max(large[opcode], 1)
         lines.append(
-            f"{opcode:16} {holds[opcode]:3} graphs, rarest value {'='.join(map(str, rare)) or 'none':18} {times:3}, "
-            f"{off:4.0%} off the clamp, {distinct:3} distinct"
+            f"{opcode:16} {holds[opcode]:3} graphs, rarest value {rare:20} {times:3}, {off:4.0%} off the clamp, "
+            f"{living:4.0%} of {large[opcode]:3} tensors alive"
         )
-        if min(holds[opcode], times) < LEAST_GRAPHS or off < LEAST_OFF_CLAMP or distinct < LEAST_DISTINCT:
+        if min(holds[opcode], times, large[opcode]) < LEAST_GRAPHS or off < LEAST_OFF_CLAMP or living < LEAST_ALIVE:
             weak.append(lines[-1])
     with capsys.disabled():
         print(f"\n{FIXED} fixed graphs:\n  " + "\n  ".join(lines))

@@ -98,6 +98,9 @@ class DepthwiseConv2D(Op):
                 pads=(pick(draw, (0, 1, 2)), pick(draw, (0, 1, 2)), pick(draw, (0, 1, 2)), pick(draw, (0, 1, 2))),
                 clip=draw_clip(draw),
             )
+            if draw.random() < 0.5:  # the windows that networks use, and kernels are made for
+                k, s = pick(draw, (3, 5)), pick(draw, (1, 2))
+                op = replace(op, kernel=(k, k), stride=(s, s), dilation=(1, 1))
             weights = draw.normal(size=(*op.kernel, shape[-1])).astype(np.float32)
             return Example(op, (), (weights, draw.normal(size=shape[-1]).astype(np.float32)))
 
