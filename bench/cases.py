@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is timed: camera frames with the bundled model, and every kernel row this CPU can run on shapes of real layers.
 
-Rows are found by `edgekern._core.kernels()`, so a new kernel is benched without an edit here.
+Rows are found by `edgekern._core.kernels()`, so a new kernel of these families is benched without an edit here; a test
+fails when a row has no case.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
 import edgekern
-from edgekern import _core
+from edgekern import _core, quant
 
+T = TypeVar("T")
 Case = Callable[[], object]
 
 # (kernel rows, contiguous bytes per kernel row, output pixels, output channels): one strip of a convolution
@@ -21,8 +24,10 @@ QGEMM += [(3, 144, 12, 48)]
 DWCONV = [(3, 1, 64, 24), (3, 1, 96, 12), (3, 2, 96, 6), (5, 1, 64, 12)]  # kernel, stride, channels, pixels
 FIRSTCONV = [(3, 9, 6, 24, 32), (3, 9, 3, 48, 16)]  # kernel rows, bytes per row, pixel step, pixels, channels
 RESIZE = [20, 33, 68, 300]  # box sides, pixels, to 48 x 48 x 3
+PIXELS, CHANNELS, CLASSES = 144, 96, 43  # a 12 x 12 picture inside the network, and its end
 SLACK = 64
 CALL_MACS = 10_000_000  # a call from Python repeats a kernel until it has done about this much
+BYTE_MACS = 16  # what a byte of an operator without products counts for
 
 
 def rows_of(family: str) -> list[str]:
@@ -161,25 +166,117 @@ def resize(name: str, side: int) -> Case:
     return run
 
 
+def pool(name: str) -> Iterator[tuple[str, Case]]:
+    """One output row of 2 x 2 max and 3 x 3 average; the mean of a picture."""
+    rng = np.random.default_rng(0)
+    side, c = 12, CHANNELS
+    x, y = Memory(side * side * c, rng), Memory(side * c, rng)
+    shape, clamp = [side, side, c], [0, 255]
+
+    def one(what: str, k: int, m: int) -> Case:
+        again = repeats(m * c * k * k)
+        return lambda: _core.pool_run(
+            name, what, x.at, shape, c, side * c, [k, k], [2, 2], [0, 0], 2, m, y.at, c, clamp, False, True,
+            [128, 128], [1.0, 1.0], again,
+        )  # fmt: skip
+
+    yield "max", one("max", 2, 6)
+    yield "average", one("average", 3, 5)
+    again = repeats(side * side * c)
+    yield "mean", lambda: _core.pool_mean(name, x.at, shape, c, side * c, 128, 1 / 144, clamp, 128, y.at, again)
+
+
+def eltwise(name: str) -> Iterator[tuple[str, Case]]:
+    """Residual add, affine and byte table over one picture."""
+    rng = np.random.default_rng(0)
+    size, c = PIXELS * CHANNELS, CHANNELS
+    a, b, y, table = Memory(size, rng), Memory(size, rng), Memory(size, rng), Memory(256, rng)
+    w, (bias, scale) = rng.integers(-127, 128, c, dtype=np.int8), constants(c, rng)
+    packed = [Memory(len(data), rng).put(data) for data in (w.tobytes(), bias.tobytes(), scale.tobytes())]
+    clamp, again = [0, 255], repeats(BYTE_MACS * size)
+    yield (
+        "add",
+        lambda: _core.eltwise_add(
+            name, a.at, b.at, y.at, [c, c, c], PIXELS, c, [128, 120, 131], 599479, 449389, 20, clamp, again
+        ),
+    )
+    yield (
+        "affine",
+        lambda: _core.eltwise_affine(
+            name, a.at, y.at, [c, c], PIXELS, c, *(part.at for part in packed), clamp, 128, again
+        ),
+    )
+    yield "table", lambda: _core.eltwise_table(name, a.at, y.at, [c, c], PIXELS, c, table.at, again)
+
+
+def softmax(name: str) -> Iterator[tuple[str, Case]]:
+    """The probabilities of one frame, as floats."""
+    rng = np.random.default_rng(0)
+    x, p = Memory(CLASSES, rng), Memory(4 * CLASSES, rng)
+    table = Memory(1024, rng).put(quant.exp_table(0.1).astype(np.uint32).tobytes())
+    again = repeats(BYTE_MACS * CLASSES)
+    yield "floats", lambda: _core.softmax_run(name, x.at, CLASSES, table.at, p.at, 0, 1.0, [0, 255], 0, again)
+
+
+def edge(name: str) -> Iterator[tuple[str, Case]]:
+    """A picture of floats to bytes, and back."""
+    rng = np.random.default_rng(0)
+    size = PIXELS * CHANNELS
+    real = rng.uniform(-150, 150, size).astype(np.float32)  # some beyond the bytes
+    floats, made = Memory(4 * size, rng).put(real.tobytes()), Memory(4 * size, rng)
+    x, y = Memory(size, rng), Memory(size, rng)
+    extent, wide, narrow = [1, 1, 1, 1, 1, size], [0, 0, 0, 0, 0, 4], [0, 0, 0, 0, 0, 1]
+    again = repeats(BYTE_MACS * size)
+    yield (
+        "quantise",
+        lambda: _core.edge_run(name, "quantise", floats.at, y.at, extent, wide, narrow, 1.0, 128, 0, again),
+    )
+    yield (
+        "dequantise",
+        lambda: _core.edge_run(name, "dequantise", x.at, made.at, extent, narrow, wide, 1.0, 128, 0, again),
+    )
+
+
+def move(name: str) -> Iterator[tuple[str, Case]]:
+    """A picture into a slice of wider pixels, through a byte table, as concat does; the halo of a picture."""
+    rng = np.random.default_rng(0)
+    side, c = 12, CHANNELS
+    x, y, table = Memory(side * side * c, rng), Memory((side + 2) ** 2 * 2 * c, rng), Memory(256, rng)
+    extent = [1, 1, 1, side, side, c]
+    source, target = [0, 0, 0, side * c, c, 1], [0, 0, 0, side * 2 * c, 2 * c, 1]
+    again = repeats(BYTE_MACS * side * side * c)
+    yield "copy", lambda: _core.move_copy(name, x.at, y.at, extent, source, target, table.at, again)
+    yield "halo", lambda: _core.move_halo(name, [side, side, c], [1, 1, 1, 1], c, (side + 2) * c, y.at, 128, 4 * again)
+
+
+def shapes_of(name: str, shapes: list[T]) -> list[T]:
+    """The shapes a row is timed on; a scalar row, the same loop at any size, on the first and the last."""
+    return shapes[:: len(shapes) - 1] if name.endswith("_scalar") else shapes
+
+
 def kernel_cases() -> dict[str, Case]:
-    """Every row of the families with hand-written kernels on every shape it takes."""
+    """Every row this CPU can run, on shapes it takes."""
 
     def every() -> Iterator[tuple[str, Case]]:
         for name in rows_of("qgemm"):
-            for kh, kc, m, n in QGEMM:
+            for kh, kc, m, n in shapes_of(name, QGEMM):
                 if _core.qgemm_fits(name, m, n, kh * kc, False, kh):
                     yield f"{name}/{kh}x{kc}x{m}x{n}", qgemm(name, kh, kc, m, n)
         for name in rows_of("dwconv"):
-            for k, stride, c, m in DWCONV:
+            for k, stride, c, m in shapes_of(name, DWCONV):
                 if _core.dwconv_fits(name, k, k, stride, 1, c, m):
                     yield f"{name}/{k}x{k}s{stride}_{m}x{c}", dwconv(name, k, stride, c, m)
         for name in rows_of("firstconv"):
-            for kh, row_taps, step, m, n in FIRSTCONV:
+            for kh, row_taps, step, m, n in shapes_of(name, FIRSTCONV):
                 if _core.firstconv_fits(name, kh, row_taps, 1, n, m):
                     yield f"{name}/{kh}x{row_taps}x{step}x{m}x{n}", firstconv(name, kh, row_taps, step, m, n)
         for name in rows_of("resize"):
-            for side in RESIZE:
+            for side in shapes_of(name, RESIZE):
                 yield f"{name}/{side}", resize(name, side)
+        for family in (pool, eltwise, softmax, edge, move):
+            for name in rows_of(family.__name__):
+                for what, case in family(name):
+                    yield f"{name}/{what}", case
 
     return dict(every())
 

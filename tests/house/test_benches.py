@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benches cover what they say, and their guard judges as it says: on synthetic times, nothing is timed here."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from edgekern import _core
+
+
+def bench(name: str, repo: Path) -> ModuleType:
+    """A module of bench/, which is no package."""
+    sys.path.insert(0, str(repo / "bench"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
+
+
+def uncovered(rows: list[str], cases: list[str]) -> list[str]:
+    """Return the rows that no case names."""
+    return sorted(set(rows) - {case.split("/")[0] for case in cases})
+
+
+def test_every_row_has_a_case_that_runs(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    benches = bench("cases", repo)
+    monkeypatch.setattr(benches, "CALL_MACS", 1)  # one round of each: this is no timing
+    cases = benches.kernel_cases()
+    for run in cases.values():
+        run()
+    assert uncovered([row["name"] for row in _core.kernels() if row["runs_here"]], list(cases)) == []
+
+
+def test_a_row_without_a_case_is_caught() -> None:
+    cases = ["pool_avx2/max", "pool_scalar_wide/max"]
+    assert uncovered(["pool_avx2", "pool_scalar", "edge_avx2"], cases) == ["edge_avx2", "pool_scalar"]
+
+
+# ---- the guard's judge ------------------------------------------------------------------------------------------
+
+ROUNDS, TOLERANCE = 21, 0.06  # what `nox -s guard` uses
+
+
+def times(seed: int, names: list[str], slower: dict[str, float]) -> dict[str, tuple[list[float], list[float]]]:
+    """Paired rounds of a shared machine: a drift that both sides feel, noise of their own, now and then a spike."""
+    rng = np.random.default_rng(seed)
+
+    def side(drift: np.ndarray, factor: float) -> list[float]:
+        spikes = np.where(rng.random(ROUNDS) < 0.1, rng.uniform(1.2, 3.0, ROUNDS), 1.0)
+        return list(1000.0 * factor * drift * spikes * rng.lognormal(0, 0.04, ROUNDS))
+
+    drifts = {name: 1 + 0.3 * rng.random(ROUNDS) for name in names}
+    return {name: (side(drifts[name], 1.0), side(drifts[name], slower.get(name, 1.0))) for name in names}
+
+
+def named(repo: Path, seed: int, slower: dict[str, float]) -> list[str]:
+    """What the guard would call slower among twenty benches."""
+    judge = bench("guard", repo).judge
+    drawn = times(seed, [f"row_{i}/a" for i in range(20)], slower)
+    return [name for name, (base, head) in drawn.items() if judge(name, base, head, TOLERANCE).slower]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_bench_slower_by_a_fifth_is_named_alone(repo: Path, seed: int) -> None:
+    assert named(repo, seed, {"row_7/a": 1.2}) == ["row_7/a"]
+
+
+def test_equal_revisions_pass_every_time(repo: Path) -> None:
+    assert [seed for seed in range(200) if named(repo, seed, {})] == []
+
+
+def test_a_faster_head_and_a_slow_down_within_the_tolerance_pass(repo: Path) -> None:
+    assert named(repo, 0, {"row_3/a": 0.5, "row_4/a": 1.02}) == []
+
+
+def test_unpaired_rounds_are_refused(repo: Path) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        bench("guard", repo).judge("row", [1.0, 1.0], [1.0], TOLERANCE)
