@@ -5,7 +5,8 @@
 
 Eight different 1920x1080 RGB frames in turn; 16 boxes each, sizes from the distribution of real sign crops
 (10/50/90/99 % quantiles 20, 33, 68, 121 px) by a fixed seed, plus one of 300 px. Every instruction-set cap of this CPU
-runs, in turns, beside the measured int8 peak of the core.
+runs, in turns, beside the measured int8 peak of the core. Exits 1 when the C call takes longer at the median than the
+limit, which is set for one core and scaled by the peak of the same instruction set.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from importlib import resources
@@ -27,6 +29,18 @@ import edgekern
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, HEIGHT, FRAMES, BOXES = 1920, 1080, 8, 16
 QUANTILES = ([0.0, 0.1, 0.5, 0.9, 0.99, 1.0], [15.0, 20.0, 33.0, 68.0, 121.0, 180.0])
+
+# The widest set of a cap: microseconds per sign on a Zen 5 core, and that core's int8 peak with the set in GMAC/s.
+LIMITS = {"avx512vnni": (60.0, 552.0), "avx2": (130.0, 124.0)}
+
+
+def limit_us(cap: str, peaks: dict[str, float]) -> float | None:
+    """What a sign may take under a cap on a core of these peaks; None where no limit is set."""
+    widest = cap.split(",")[-1]
+    if widest not in LIMITS or widest not in peaks:
+        return None
+    limit, peak = LIMITS[widest]
+    return limit * peak / peaks[widest]
 
 
 def scene(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -95,13 +109,31 @@ def measure(rounds: int) -> dict[str, Any]:
             c = json.loads(subprocess.check_output(command, env={**os.environ, "EDGEKERN_ISA": cap}))
             python = time_python(cap, frames, boxes, max(rounds // 4, 10))
             result["caps"][cap] = {
+                "limit_us": limit_us(cap, result["peak_gmacs"]),
                 "c_us": {k[:-3]: v / 1e3 for k, v in c.items() if k.endswith("_ns")},
                 "python_us": {"p50": np.median(python) / 1e3, "p99": np.quantile(python, 0.99) / 1e3},
             }
     return result
 
 
-def main() -> None:
+def report(result: dict[str, Any]) -> list[str]:
+    """Prints the table of a measurement; returns the caps beyond their limit."""
+    print("int8 peak, GMAC/s: " + ", ".join(f"{k} {v:.0f}" for k, v in result["peak_gmacs"].items()))
+    head = f"{'instruction sets':28} {'C p50':>8} {'limit':>8} {'C p99':>8} {'Python p50':>11} {'Python p99':>11}"
+    print(head + "   us per sign")
+    slow = []
+    for cap, row in result["caps"].items():
+        c, python, limit = row["c_us"], row["python_us"], row["limit_us"]
+        beyond = limit is not None and c["p50"] > limit
+        slow += [cap] * beyond
+        print(
+            f"{cap:28} {c['p50']:8.1f} {'none' if limit is None else format(limit, '.1f'):>8} {c['p99']:8.1f} "
+            f"{python['p50']:11.1f} {python['p99']:11.1f}{'   BEYOND' if beyond else ''}"
+        )
+    return slow
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=400, help="turns of the eight frames")
     parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)))
@@ -109,14 +141,11 @@ def main() -> None:
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.core})
     result = measure(options.rounds)
-    print("int8 peak, GMAC/s: " + ", ".join(f"{k} {v:.0f}" for k, v in result["peak_gmacs"].items()))
-    print(f"{'instruction sets':28} {'C p50':>8} {'C p99':>8} {'Python p50':>11} {'Python p99':>11}   us per sign")
-    for cap, row in result["caps"].items():
-        c, python = row["c_us"], row["python_us"]
-        print(f"{cap:28} {c['p50']:8.1f} {c['p99']:8.1f} {python['p50']:11.1f} {python['p99']:11.1f}")
+    slow = report(result)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1))
+    return 1 if slow else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
