@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import time
 import zipfile
 from pathlib import Path
 
@@ -46,6 +48,14 @@ def sources(*endings: str) -> list[str]:
 def install(session: nox.Session, *extras: str) -> None:
     """Install the project with extras, warnings as errors."""
     session.install(f".[{','.join(extras)}]", WERROR)
+
+
+def revision() -> str:
+    """Name this tree: its commit, or the time where git does not know it."""
+    ask = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    if shutil.which("git") and not (asked := subprocess.run(ask, capture_output=True, text=True)).returncode:
+        return asked.stdout.strip()
+    return time.strftime("%Y%m%dT%H%M%S")
 
 
 @nox.session
@@ -190,13 +200,14 @@ def sanitize(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Latency per frame and per kernel; JSON and one HTML page in bench/results/."""
+    """Latency per frame and per kernel; JSON by commit and one HTML page of all runs in bench/results/."""
     install(session, "compile", "cffi", "test")
     results = ROOT / "bench" / "results"
     results.mkdir(parents=True, exist_ok=True)
-    report = results / "bench.json"
-    session.run("python", "-m", "pytest", "bench", f"--benchmark-json={report}", *session.posargs)
-    session.run("python", "bench/report.py", str(report), "-o", str(results / "bench.html"))
+    run = results / f"{revision()}.json"
+    session.run("python", "-m", "pytest", "bench", f"--benchmark-json={run}", *session.posargs)
+    runs = map(str, results.glob("*.json"))
+    session.run("python", "bench/report.py", *runs, "-o", str(results / "bench.html"))
 
 
 @nox.session

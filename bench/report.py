@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One self-contained HTML page from pytest-benchmark JSON files: `python bench/report.py RUN.json… -o page.html`.
 
-Each file is one run (oldest first). The page shows, per bench, the trend of the median over the runs as an inline
-SVG line, the newest median, its ratio to the run before, and the machine and instruction sets of the newest run.
+Each file is one run; the time inside orders them. The page shows, per bench, the trend of the median over the runs
+as an inline SVG line, the newest median, its ratio to the run before, and the machine and instruction sets of the
+newest run.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def row(name: str, history: list[float]) -> str:
 
 
 def page(runs: list[dict[str, Any]]) -> str:
-    """The whole page for runs in order of time."""
+    """The whole page, the runs in the order of their times."""
+    runs = sorted(runs, key=lambda run: run["datetime"])
     newest = runs[-1]
     machine = newest["machine_info"]
     cpu = machine.get("cpu", {}).get("brand_raw", machine.get("processor", "unknown"))
@@ -79,7 +81,7 @@ commit {html.escape(str(commit)[:12])}, {html.escape(newest["datetime"])}; {len(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, help="pytest-benchmark JSON, oldest first")
+    parser.add_argument("runs", nargs="+", type=Path, help="pytest-benchmark JSON, in any order")
     parser.add_argument("-o", "--output", type=Path, default=Path("benches.html"))
     options = parser.parse_args()
     text = page([json.loads(path.read_text()) for path in options.runs])

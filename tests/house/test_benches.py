@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -71,6 +72,32 @@ def test_a_sign_beyond_its_limit_is_named(repo: Path, capsys: pytest.CaptureFixt
     assert latency.report(measured({"avx2,avx512vnni": 59.0, "avx2": 129.0, "scalar": 1e6}, peaks, latency)) == []
     assert latency.report(measured({"avx2,avx512vnni": 59.0, "avx2": 131.0}, peaks, latency)) == ["avx2"]
     assert capsys.readouterr().out.count("BEYOND") == 1
+
+
+# ---- the page of report.py --------------------------------------------------------------------------------------
+
+
+def recorded(when: str, **seconds: float) -> dict[str, object]:
+    """A run as pytest-benchmark writes it, of given medians."""
+    benches = [{"name": name, "stats": {"median": median}} for name, median in seconds.items()]
+    return {"datetime": when, "machine_info": {"python_version": "3.12.1"}, "benchmarks": benches}
+
+
+def test_the_page_shows_the_trend_of_all_runs(repo: Path) -> None:
+    """The files come in any order; the newest is compared with the one before it."""
+    runs = [
+        recorded("2026-03-01T00:00:00", add=2.2e-6, new=1e-6),
+        recorded("2026-01-01T00:00:00", add=8e-6),
+        recorded("2026-02-01T00:00:00", add=2e-6, gone=1e-6),
+    ]
+    page = bench("report", repo).page(runs)
+    assert "3 run(s)" in page
+    assert "<td>2.20</td>" in page
+    assert '<td class="slow">1.100</td>' in page  # 2.2 / 2.0
+    (line,) = re.findall(r'<polyline points="([^"]*)"', page)  # `new` has one run and no line
+    heights = [float(point.split(",")[1]) for point in line.split()]
+    assert heights[0] < heights[2] < heights[1]  # downwards is smaller: 8, 2, 2.2
+    assert "gone" not in page
 
 
 # ---- the guard's judge ------------------------------------------------------------------------------------------
