@@ -30,6 +30,8 @@ CPUS = {  # what qemu-user can be, and the ISA levels each must show
 }
 # What runs the C++ library, for the lanes that are slow: emulation and sanitizers.
 ENGINE = [f"tests/{part}" for part in ("kernels", "ops", "format", "runtime", "abi", "signs")]
+# A float network is evaluated alike in every run on one BLAS thread only; small products are faster on it, too.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 TEST_TOOLS = ["pytest", "pytest-benchmark", "cffi", "pillow"]
 ISA_QUERY = """
 import ctypes, edgekern._core as core
@@ -85,7 +87,7 @@ def tidy(session: nox.Session) -> None:
 def test(session: nox.Session) -> None:
     """The whole suite on this machine."""
     install(session, "cli", "compile", "cffi", "test")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
@@ -97,7 +99,7 @@ def kernels(session: nox.Session) -> None:
     for cap in ["scalar", *(name for name in names if name != "scalar")]:
         session.log(f"cap: {cap} of {','.join(names)}")
         paths = session.posargs or ["tests/kernels"]
-        session.run("python", "-m", "pytest", *paths, env={"EDGEKERN_ISA": cap})
+        session.run("python", "-m", "pytest", *paths, env={"EDGEKERN_ISA": cap, **ONE_THREAD})
 
 
 @nox.session
@@ -153,7 +155,7 @@ def arm(session: nox.Session) -> None:
 
     for cpu in os.environ.get("EDGEKERN_ARM_CPU", "cortex-a53").split():
         session.log(f"qemu-user as {cpu}")
-        env = {"PYTHONPATH": str(site), "EDGEKERN_EXPECT_ISA": CPUS[cpu]}
+        env = {"PYTHONPATH": str(site), "EDGEKERN_EXPECT_ISA": CPUS[cpu], **ONE_THREAD}
         run = [str(ROOT / ".ci" / "arm-run"), str(root), cpu, "-m", "pytest"]
         paths = session.posargs or ["-m", "not slow", *ENGINE, "tests/house"]
         session.run(*run, "-p", "no:cacheprovider", *paths, env=env, external=True)
@@ -191,6 +193,7 @@ def sanitize(session: nox.Session) -> None:
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "PYTHONMALLOC": "malloc",
         "PYTHONPATH": str(package.parent),
+        **ONE_THREAD,
     }
     # The allocation counter replaces malloc, and so does AddressSanitizer.
     counter = "--deselect=tests/runtime/test_memory.py::test_no_frame_allocates"
