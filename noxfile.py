@@ -73,6 +73,16 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def cpp(session: nox.Session) -> None:
+    """The C++ library alone, as a stranger builds it: warnings as errors, then ctest."""
+    session.install("cmake", "ninja")
+    build = "build/cpp-test"
+    session.run("cmake", "-S", "cpp", "-B", build, "-G", "Ninja", "-DEK_BUILD_TESTS=ON", "-DEK_WERROR=ON")
+    session.run("cmake", "--build", build)
+    session.run("ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error", *session.posargs)
+
+
+@nox.session
 def tidy(session: nox.Session) -> None:
     """clang-tidy over cpp/ (needs clang-tidy on the PATH)."""
     session.install("cmake", "ninja")
