@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,26 @@ def test_cmake_says_the_same(repo: Path, tmp_path: Path) -> None:
     said = " ".join(done.stderr.split())
     assert "edgekern is built from source and the C++ compiler that CXX names (nonesuch-g++) is missing" in said
     assert APT in said
+
+
+def unformatted(files: list[str], config: str) -> list[str]:
+    """Return the C and C++ files that the clang-format hook of a pre-commit configuration passes over."""
+    (pattern,) = re.findall(r"id: clang-format,.*? files: '([^']*)'", config)
+    return [name for name in files if not re.search(pattern, name)]
+
+
+def test_the_hook_formats_every_c_file(repo: Path) -> None:
+    """Those `nox -s lint` checks: what one lets pass, the other must not refuse."""
+    (folders,) = re.findall(r"^    folders = \((.*)\)$", (repo / "noxfile.py").read_text(), re.M)
+    paths = [p for folder in folders.replace('"', "").split(", ") for p in (repo / folder).rglob("*")]
+    files = [p.relative_to(repo).as_posix() for p in paths if p.suffix in {".cc", ".h", ".c"}]
+    assert "bench/latency.c" in files
+    assert unformatted(files, (repo / ".pre-commit-config.yaml").read_text()) == []
+
+
+def test_a_file_the_hook_passes_over_is_caught() -> None:
+    config = "{ id: clang-format, files: '^(cpp|src)/.*\\.(cc|h)$', entry: clang-format -i }"
+    assert unformatted(["cpp/a.cc", "cpp/a.c", "bench/a.cc"], config) == ["cpp/a.c", "bench/a.cc"]
 
 
 def test_the_readme_has_the_line(repo: Path) -> None:
