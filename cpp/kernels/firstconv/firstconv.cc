@@ -74,8 +74,8 @@ double predict(const FirstConvProblem& problem, double short_row) {
   const int32_t panels = (problem.n + gemm.nr - 1) / gemm.nr;
   const int32_t batches = (problem.m + kBatchPixels - 1) / kBatchPixels;
   const bool copied = taps_of(problem) > 64 || problem.kh > 5;
-  const int32_t pieces = (problem.kw * problem.c + 15) / 16;
-  const double gather = problem.kh * (copied ? kCopy * pieces : short_row);
+  const int32_t copies = (problem.kw * problem.c + 15) / 16;
+  const double gather = problem.kh * (copied ? kCopy * copies : short_row);
   const QGemmProblem dense = {problem.m, problem.n, taps_of(problem), true, 1};
   return gemm.cycles(dense) + panels * (gather * problem.m + kBatch * batches);
 }

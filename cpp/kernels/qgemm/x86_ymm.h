@@ -16,7 +16,7 @@
 namespace ek {
 namespace {
 
-inline constexpr int32_t kMr = 6;
+constexpr int32_t kMr = 6;
 
 /// One k group: sum[p][v] += a(p) . w(v) for MR pixels, `stride` bytes apart, and V vectors of columns.
 template <typename Dot, int MR, int V>
