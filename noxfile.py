@@ -41,6 +41,15 @@ print(names.value.decode())
 """
 
 
+EDITABLE = f"""
+import edgekern
+from pathlib import Path
+assert Path(edgekern.__file__).is_relative_to({str(ROOT / "python")!r}), edgekern.__file__
+edgekern.SignClassifier()
+print(edgekern.__version__, edgekern.__file__)
+"""
+
+
 def sources(*endings: str) -> list[str]:
     """List the project's own files with one of the endings."""
     folders = ("cpp", "src", "tests", "bench", "examples")
@@ -98,6 +107,14 @@ def test(session: nox.Session) -> None:
     """The whole suite on this machine."""
     install(session, "cli", "compile", "cffi", "test")
     session.run("python", "-m", "pytest", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def editable(session: nox.Session) -> None:
+    """An editable install, as CONTRIBUTING.md sets one up: the Python files are those of the tree."""
+    session.install("scikit-build-core", "pybind11", "cmake", "ninja")
+    session.install("--no-build-isolation", "--config-settings=build-dir=build/editable", "-e", ".")
+    session.run("python", "-c", EDITABLE)
 
 
 @nox.session
