@@ -170,6 +170,7 @@ ek_status verify_port(const ModelView& m, const PortRecord& p, uint32_t index, b
 // produced, inputs first, so `made` alone tells what exists.
 struct Cursor {
   uint32_t operand = 0, param = 0, made = 0;
+  uint64_t work = 0;  // steps of one frame and visits of constants, so far
 };
 
 ek_status verify_op_record(const ModelView& m, uint32_t index, Cursor* at, Error* e) {
@@ -240,10 +241,12 @@ ek_status verify_operands(const ModelView& m, uint32_t index, Cursor* at, Error*
 ek_status verify_ops(const ModelView& m, Error* e) {
   Cursor at;
   at.made = m.inputs.size;
+  for (const PortRecord& p : m.inputs) at.work += static_cast<uint64_t>(element_count(m.tensors[p.tensor]));
+  for (const PortRecord& p : m.outputs) at.work += static_cast<uint64_t>(element_count(m.tensors[p.tensor]));
   for (uint32_t i = 0; i < m.ops.size; ++i) {
     ek_status status = verify_op_record(m, i, &at, e);
     if (status == EK_OK) status = verify_operands(m, i, &at, e);
-    if (status == EK_OK) status = verify_op(m, i, e);
+    if (status == EK_OK) status = verify_op(m, i, &at.work, e);
     if (status != EK_OK) return status;
   }
   if (at.operand != m.operands.size || at.param != m.params.size || at.made != m.tensors.size) {

@@ -14,16 +14,26 @@ constexpr int32_t kMaxWindow = 1 << 15;      // kernel sides, strides, dilations
 constexpr int64_t kMaxPixels = 1 << 23;      // summed by one mean: 255 * 2^23 < 2^31
 constexpr float kMaxMultiplier = 0x1p31f;    // |acc| < 2^31, so the product stays finite
 constexpr int64_t kAccumulator = (int64_t{1} << 31) - 1;
+constexpr uint64_t kMaxWork = uint64_t{1} << 36;  // of one frame: minutes on the slowest row, not days
 
 /// One op under the rules; `status` is the first refusal.
 struct Check {
   const ModelView& m;
   OpView op;
   uint32_t index;
+  uint64_t* work;  // of the ops so far, this one included
   Error* e;
 
   const TensorRecord& in(uint32_t i = 0) const { return m.tensors[op.inputs[i]]; }
   const TensorRecord& out() const { return m.tensors[op.outputs[0]]; }
+  /// Adds to the work of a frame. Called before the visits it counts, so that a refusal comes in time.
+  ek_status charge(uint64_t more) const {
+    *work += more;  // each call adds less than 2^60
+    if (*work <= kMaxWork) return EK_OK;
+    return fail(e, EK_CORRUPT_MODEL, m.at(op.record), "op.work",
+                "op %u (%s \"%s\"): with it a frame takes %" PRIu64 " steps of work; at most 2^36", index, op.row->name,
+                m.name(op.record->name), *work);
+  }
   ek_status bad(const void* where, const char* field, const char* why, int64_t value) const {
     return fail(e, EK_CORRUPT_MODEL, m.at(where), field, "op %u (%s \"%s\"): %s, not %" PRId64, index, op.row->name,
                 m.name(op.record->name), why, value);
@@ -125,6 +135,23 @@ ek_status constant_rule(const Check& c, uint32_t slot, uint16_t dtype, std::init
   return EK_OK;
 }
 
+/// Every element of the tensors and constants that the op names is visited, by the checks, the packing or a frame.
+ek_status charge_operands(const Check& c) {
+  uint64_t visits = 0;
+  for (const uint32_t tensor : c.op.inputs) visits += static_cast<uint64_t>(element_count(c.m.tensors[tensor]));
+  for (const uint32_t tensor : c.op.outputs) visits += static_cast<uint64_t>(element_count(c.m.tensors[tensor]));
+  for (const uint32_t constant : c.op.constants) {
+    const ConstantRecord& r = c.m.constants[constant];
+    visits += r.size / dtype_bytes(r.dtype);
+  }
+  return c.charge(visits);
+}
+
+/// Each element of the output looks at `taps` others.
+ek_status charge_window(const Check& c, int64_t taps) {
+  return c.charge(static_cast<uint64_t>(element_count(c.out())) * static_cast<uint64_t>(taps));
+}
+
 /// Bias and multiplier of `count` channels, and per channel: sum|w| * max|a - za| + |bias| < 2^31.
 /// Weight k of channel n is w[n * channel_step + k * step].
 ek_status accumulator_rule(const Check& c, int32_t count, int64_t taps, int64_t channel_step, int64_t step) {
@@ -164,6 +191,7 @@ ek_status check_Conv2D(const Check& c) {
   const int32_t kc = channels / p.groups;
   EK_TRY(constant_rule(c, 0, EK_INT8, {columns, p.kh, p.kw, kc}));
   const int64_t taps = int64_t{p.kh} * p.kw * kc;
+  EK_TRY(charge_window(c, taps));
   return accumulator_rule(c, columns, taps, taps, 1);
 }
 
@@ -175,6 +203,7 @@ ek_status check_DepthwiseConv2D(const Check& c) {
     return c.bad(&c.out().dims[c.out().rank - 1], "tensor.dims", "it keeps the channels", hwc(c.out()).c);
   }
   EK_TRY(constant_rule(c, 0, EK_INT8, {p.kh, p.kw, channels}));
+  EK_TRY(charge_window(c, int64_t{p.kh} * p.kw));
   return accumulator_rule(c, channels, int64_t{p.kh} * p.kw, 1, channels);
 }
 
@@ -182,6 +211,7 @@ template <class Params>
 ek_status pool_rules(const Check& c, const Params& p) {
   EK_TRY(window_rules(c, p, kNoDilation, kNoDilation, true));
   if (int64_t{p.kh} * p.kw > kMaxPixels) return c.bad(&p.kh, "op.kernel", "a window has at most 2^23 pixels", p.kh);
+  EK_TRY(charge_window(c, int64_t{p.kh} * p.kw));
   if (hwc(c.in()).c == hwc(c.out()).c) return EK_OK;
   return c.bad(&c.out().dims[c.out().rank - 1], "tensor.dims", "it keeps the channels", hwc(c.out()).c);
 }
@@ -320,8 +350,9 @@ ek_status check_Transpose(const Check& c) {
 
 }  // namespace
 
-ek_status verify_op(const ModelView& m, uint32_t index, Error* e) {
-  const Check check{m, m.op(index), index, e};
+ek_status verify_op(const ModelView& m, uint32_t index, uint64_t* work, Error* e) {
+  const Check check{m, m.op(index), index, work, e};
+  EK_TRY(charge_operands(check));
   switch (static_cast<Opcode>(check.op.record->opcode)) {
 #define EK_OPCODE(Name, number, inputs, outputs, constants, params) \
   case Opcode::k##Name:                                             \

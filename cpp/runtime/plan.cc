@@ -12,6 +12,7 @@ namespace ek {
 namespace {
 
 constexpr int64_t kMaxTensorBytes = (int64_t{1} << 31) - 1;
+constexpr int64_t kMaxFrameBytes = int64_t{1} << 36;  // of all tensors: a frame writes every halo
 
 const Group* group_of(Opcode opcode) {
   switch (opcode) {
@@ -66,6 +67,7 @@ void shape_by_consumers(const Plan& plan) {
 }
 
 ek_status size_tensors(Plan* plan, Error* error) {
+  int64_t total = 0;
   for (uint32_t i = 0; i < plan->tensors.size; ++i) {
     TensorPlan& t = plan->tensors[i];
     Nhwc& s = t.shape;
@@ -75,6 +77,11 @@ ek_status size_tensors(Plan* plan, Error* error) {
       const TensorRecord& record = plan->model->tensors[i];
       return fail(error, EK_UNSUPPORTED, plan->model->at(&record), "tensor",
                   "tensor \"%s\" needs 2 GiB or more with its padding", plan->model->name(record.name));
+    }
+    total += row * rows;
+    if (total > kMaxFrameBytes) {
+      return fail(error, EK_UNSUPPORTED, 0, "tensor",
+                  "the tensors with their padding take more than 2^36 bytes in all");
     }
     s.row = static_cast<ptrdiff_t>(row);
     t.item.bytes = s.bytes();

@@ -20,6 +20,8 @@ struct TensorPlan {
   int32_t zero = 0;    ///< biased zero point
   float scale = 0.0f;
   ArenaItem item;
+  uint32_t readers = 0;     ///< ops and output ports that read it
+  uint32_t reader = 0;      ///< the last op among them, where there is one
   int32_t ring_rows = 0;    ///< a tensor inside a fused group: rows alive, halo rows included; 0: all
   uint8_t* base = nullptr;  ///< first byte of the halo
 

@@ -21,21 +21,16 @@ namespace {
 constexpr size_t kFuseBytes = 32 << 10;
 constexpr int32_t kStripPixels = 48;  // enough for the widest tile of every GEMM row
 
-/// Readers of a tensor: how many (output ports count), and one of them.
-struct Use {
-  uint32_t count = 0, op = 0;
-};
-
-Use use_of(const Plan& plan, uint32_t tensor, uint32_t from) {
+/// Counts the readers of every tensor in one pass: a pass per depthwise op would take hours on a long file.
+void count_readers(const Plan& plan) {
   const ModelView& m = *plan.model;
-  Use use;
-  for (const PortRecord& port : m.outputs) use.count += port.tensor == tensor;
-  for (uint32_t i = from; i < m.ops.size; ++i) {
+  for (const PortRecord& port : m.outputs) ++plan.tensors[port.tensor].readers;
+  for (uint32_t i = 0; i < m.ops.size; ++i) {
     for (const uint32_t input : m.op(i).inputs) {
-      if (input == tensor) ++use.count, use.op = i;
+      ++plan.tensors[input].readers;
+      plan.tensors[input].reader = i;
     }
   }
-  return use;
 }
 
 bool is(const OpView& op, Opcode opcode) { return op.record->opcode == static_cast<uint16_t>(opcode); }
@@ -90,18 +85,18 @@ void run(const Step& step, int32_t first, int32_t end) {
 
 void find_separable(const Plan& plan) {
   const ModelView& m = *plan.model;
+  count_readers(plan);
   for (uint32_t i = 0; i < m.ops.size; ++i) {
     const OpView op = m.op(i);
     if (!is(op, Opcode::kDepthwiseConv2D) || !is_free(plan, i)) continue;
     const auto& p = op.as<DepthwiseConv2DParams>();
     TensorPlan &x = plan.tensors[op.inputs[0]], &y = plan.tensors[op.outputs[0]];
     const uint32_t expand = maker_of(plan, op.inputs[0]);
-    const Use use = use_of(plan, op.outputs[0], i);
     const bool from = expand < i && is(m.op(expand), Opcode::kConv2D) && is_free(plan, expand) &&
-                      x.shape.bytes() >= kFuseBytes && use_of(plan, op.inputs[0], expand).count == 1;
-    const bool to = use.count == 1 && use.op > i && is_pointwise(m.op(use.op)) && is_free(plan, use.op) &&
+                      x.shape.bytes() >= kFuseBytes && x.readers == 1;
+    const bool to = y.readers == 1 && y.reader > i && is_pointwise(m.op(y.reader)) && is_free(plan, y.reader) &&
                     y.shape.bytes() >= kFuseBytes;
-    const uint32_t last = to ? use.op : i;
+    const uint32_t last = to ? y.reader : i;
     plan.fused[i] = from || to;
     if (from) {
       plan.fused[expand] = 1;

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgekern.artifact import layout
 from edgekern.artifact.artifact import Artifact
+from edgekern.artifact.work import check_work
 from edgekern.errors import CompileError
 from edgekern.graph.graph import Graph, Port
 from edgekern.preprocess import Preprocess
@@ -89,6 +90,7 @@ def _graph(graph: Graph) -> tuple[bytes, bytes]:
     index = {name: i for i, name in enumerate(tensors)}
     if len(index) != len(tensors):
         raise CompileError("a tensor is made twice")
+    check_work(graph)
     constant_index = {name: i for i, name in enumerate(constants)}
     strings = _Strings()
     tensor_records = _tensors(graph, tensors, strings)
