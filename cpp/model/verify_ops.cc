@@ -87,6 +87,12 @@ ek_status same_quant(const Check& c) {
   return c.bad(&b.zero_point, "tensor.zero_point", "it keeps the zero point of its input", b.zero_point);
 }
 
+/// The runtime multiplies by s_in / s_out: it must be a number, or 0 times it is none.
+ek_status rescale_rule(const Check& c, const TensorRecord& x, const TensorRecord& y) {
+  if (x.scale / y.scale < kMaxMultiplier) return EK_OK;
+  return c.bad_real(&y.scale, "tensor.scale", "the scale of its input is below 2^31 times that of its output");
+}
+
 /// A window along one axis: its parameters are sane and the output has the size that follows from them.
 struct Axis {
   const int32_t &kernel, &stride, &dilation, &before, &after;
@@ -224,6 +230,7 @@ ek_status check_MaxPool2D(const Check& c) {
 ek_status check_AveragePool2D(const Check& c) {
   const auto& p = c.op.as<AveragePool2DParams>();
   EK_TRY(pool_rules(c, p));
+  EK_TRY(rescale_rule(c, c.in(), c.out()));
   return in_range(c, p.count_include_pad, "op.count_include_pad", 0, 1);
 }
 
@@ -299,6 +306,7 @@ ek_status check_Concat(const Check& c) {
   for (uint32_t i = 0; i < c.op.inputs.size; ++i) {
     const TensorRecord& x = c.in(i);
     EK_TRY(is_int8(c, x));
+    EK_TRY(rescale_rule(c, x, y));
     if (x.rank != y.rank) return c.bad(&x.rank, "tensor.rank", "ranks must agree", x.rank);
     for (int d = 0; d < y.rank; ++d) {
       if (d != axis && x.dims[d] != y.dims[d]) return c.bad(&x.dims[d], "tensor.dims", "shapes must agree", x.dims[d]);
@@ -315,6 +323,7 @@ ek_status check_Pad(const Check& c) {
   const int32_t* amounts[] = {&p.top, &p.left, &p.bottom, &p.right, &p.front, &p.back};
   for (const int32_t* amount : amounts) EK_TRY(in_range(c, *amount, "op.padding", 0, 1 << 24));
   EK_TRY(in_range(c, p.value, "op.value", -128, 127));
+  EK_TRY(rescale_rule(c, c.in(), c.out()));
   const Hwc x = hwc(c.in()), y = hwc(c.out());
   if (y.h != x.h + p.top + p.bottom || y.w != x.w + p.left + p.right || y.c != x.c + p.front + p.back) {
     return c.bad(c.out().dims, "tensor.dims", "the output is as large as the padding makes it", element_count(c.out()));
@@ -326,6 +335,7 @@ ek_status check_Reshape(const Check& c) {
   const TensorRecord &x = c.in(), &y = c.out();
   if (x.dtype != EK_FLOAT32) EK_TRY(is_int8(c, x));
   if (x.dtype != y.dtype) return c.bad(&y.dtype, "tensor.dtype", "it keeps the dtype", y.dtype);
+  if (x.dtype != EK_FLOAT32) EK_TRY(rescale_rule(c, x, y));
   if (element_count(x) == element_count(y)) return EK_OK;
   return c.bad(y.dims, "tensor.dims", "it keeps the number of elements", element_count(y));
 }
@@ -335,6 +345,7 @@ ek_status check_Transpose(const Check& c) {
   const auto& perm = c.op.as<TransposeParams>().perm;
   EK_TRY(is_int8(c, x));
   EK_TRY(is_int8(c, y));
+  EK_TRY(rescale_rule(c, x, y));
   if (x.rank != y.rank) return c.bad(&y.rank, "tensor.rank", "ranks must agree", y.rank);
   uint32_t seen = 0;
   for (int i = 0; i < 6; ++i) {
