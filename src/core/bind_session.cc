@@ -26,11 +26,18 @@ class Bytes {
   Py_buffer view_;
 };
 
+/// Other Python threads go on while `call` verifies, plans or runs a self-test: seconds for a large file.
+template <class Call>
+ek_status without_gil(const Call& call) {
+  const py::gil_scoped_release release;
+  return call();  // its failure is a thread's own, so check() may read it after the GIL is back
+}
+
 class Model {
  public:
   explicit Model(const py::object& data) {
     const Bytes bytes(data, PyBUF_SIMPLE);
-    check(ek_model_load(bytes.get().data, bytes.get().bytes, &model_));
+    check(without_gil([&] { return ek_model_load(bytes.get().data, bytes.get().bytes, &model_); }));
   }
   ~Model() { ek_model_free(model_); }
   Model(const Model&) = delete;
@@ -121,7 +128,7 @@ class Session {
     options.max_batch = max_batch;
     options.selftest = selftest;
     options.trace = trace;
-    check(ek_session_create(model.get(), &options, &session_));
+    check(without_gil([&] { return ek_session_create(model.get(), &options, &session_); }));
     handle_ = py::capsule(session_, "edgekern.session", [](PyObject* capsule) {
       ek_session_free(static_cast<ek_session*>(PyCapsule_GetPointer(capsule, "edgekern.session")));
     });
