@@ -196,13 +196,9 @@ ek_status ek_session_create(const ek_model* model, const ek_session_options* opt
   if (status == EK_OK) status = read_cap(o.isa, &cap);
   if (status != EK_OK) return status;
   auto* owner = const_cast<ek::Model*>(cast(model));  // counts its owners; the view stays as it is
-  ek::Session* made = ek::Session::create(owner, {cap, o.memory_limit, o.max_batch, o.trace != 0}, &last_error);
+  ek::Session* made =
+      ek::Session::create(owner, {cap, o.memory_limit, o.max_batch, o.trace != 0, o.selftest != 0}, &last_error);
   if (made == nullptr) return last_error.code;
-  if (o.selftest != 0) status = made->selftest(&last_error);
-  if (status != EK_OK) {
-    ek::Session::destroy(made);
-    return status;
-  }
   *session = reinterpret_cast<ek_session*>(made);
   return EK_OK;
 }

@@ -116,29 +116,37 @@ void place_tensors(Plan* plan, ArenaItem* items) {
 }
 
 // One allocation for everything the plan remembers.
-ek_status allocate_records(const ModelView& m, Plan* plan, ArenaItem** items, Error* error) {
+struct Records {
   Ledger ledger;
-  const uint64_t tensors = ledger.take(m.tensors.size * sizeof(TensorPlan));
-  const uint64_t steps = ledger.take(m.ops.size * sizeof(Step));
-  const uint64_t members = ledger.take(m.ops.size * sizeof(Step));
-  const uint64_t fused = ledger.take(m.ops.size);
-  const uint64_t runs_at = ledger.take(m.ops.size * sizeof(uint32_t));
-  const uint64_t moves = ledger.take((m.operands.size + m.ops.size) * sizeof(MoveArgs));
-  const uint64_t scratch = ledger.take(m.tensors.size * sizeof(ArenaItem));
-  plan->records = std::calloc(1, ledger.used() + kLine);
+  uint64_t tensors, steps, members, fused, runs_at, moves, scratch;
+
+  explicit Records(const ModelView& m)
+      : tensors(ledger.take(m.tensors.size * sizeof(TensorPlan))),
+        steps(ledger.take(m.ops.size * sizeof(Step))),
+        members(ledger.take(m.ops.size * sizeof(Step))),
+        fused(ledger.take(m.ops.size)),
+        runs_at(ledger.take(m.ops.size * sizeof(uint32_t))),
+        moves(ledger.take((m.operands.size + m.ops.size) * sizeof(MoveArgs))),
+        scratch(ledger.take(m.tensors.size * sizeof(ArenaItem))) {}
+  uint64_t bytes() const { return ledger.used() + kLine; }
+};
+
+ek_status allocate_records(const ModelView& m, Plan* plan, ArenaItem** items, Error* error) {
+  const Records at(m);
+  plan->records = std::calloc(1, at.bytes());
   if (plan->records == nullptr) {
-    return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for a plan of %" PRIu64 " bytes", ledger.used());
+    return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for a plan of %" PRIu64 " bytes", at.bytes());
   }
-  plan->record_bytes = ledger.used() + kLine;
+  plan->record_bytes = at.bytes();
   auto* base = static_cast<uint8_t*>(plan->records);
-  plan->tensors = {reinterpret_cast<TensorPlan*>(base + tensors), m.tensors.size};
-  plan->steps = {reinterpret_cast<Step*>(base + steps), 0};
-  plan->members = {reinterpret_cast<Step*>(base + members), m.ops.size};
-  plan->runs_at = {reinterpret_cast<uint32_t*>(base + runs_at), m.ops.size};
-  plan->fused = {base + fused, m.ops.size};
+  plan->tensors = {reinterpret_cast<TensorPlan*>(base + at.tensors), m.tensors.size};
+  plan->steps = {reinterpret_cast<Step*>(base + at.steps), 0};
+  plan->members = {reinterpret_cast<Step*>(base + at.members), m.ops.size};
+  plan->runs_at = {reinterpret_cast<uint32_t*>(base + at.runs_at), m.ops.size};
+  plan->fused = {base + at.fused, m.ops.size};
   for (uint32_t i = 0; i < m.ops.size; ++i) plan->runs_at[i] = i;
-  plan->moves = {reinterpret_cast<MoveArgs*>(base + moves), m.operands.size + m.ops.size};
-  *items = reinterpret_cast<ArenaItem*>(base + scratch);
+  plan->moves = {reinterpret_cast<MoveArgs*>(base + at.moves), m.operands.size + m.ops.size};
+  *items = reinterpret_cast<ArenaItem*>(base + at.scratch);
   for (TensorPlan& t : plan->tensors) t = TensorPlan{};
   return EK_OK;
 }
@@ -193,6 +201,8 @@ void bind_halo(const Plan& plan, Step* step) {
 }
 
 }  // namespace
+
+uint64_t plan_record_bytes(const ModelView& model) { return Records(model).bytes(); }
 
 ek_status make_plan(const ModelView& model, IsaSet cap, bool trace, Plan* plan, Error* error) {
   *plan = {};

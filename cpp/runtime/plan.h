@@ -65,6 +65,9 @@ struct Plan {
   uint64_t block_bytes() const { return weights_bytes + arena_bytes + scratch_bytes; }
 };
 
+/// Bytes of the plan's own records, the only memory that make_plan() allocates.
+uint64_t plan_record_bytes(const ModelView& model);
+
 /// `model` outlives the plan. On failure nothing is kept.
 ek_status make_plan(const ModelView& model, IsaSet cap, bool trace, Plan* plan, Error* error);
 

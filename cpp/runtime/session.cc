@@ -19,7 +19,36 @@ double now_ns() {
   return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
 }
 
+/// What a self-test needs beside the plan: the caller's tensors of one frame.
+struct SelftestFrame {
+  Ledger ledger;
+  uint64_t in_at, out_at, frame_at, bytes_at;
+  uint64_t out_bytes = 0;
+
+  explicit SelftestFrame(const ModelView& m) {
+    uint64_t in_bytes = 0;
+    for (const PortRecord& port : m.inputs) in_bytes += align_line(port_bytes(m, port));
+    for (const PortRecord& port : m.outputs) out_bytes += port_bytes(m, port);
+    in_at = ledger.take(m.inputs.size * sizeof(ek_buffer));
+    out_at = ledger.take(m.outputs.size * sizeof(ek_buffer));
+    frame_at = ledger.take(in_bytes);
+    bytes_at = ledger.take(out_bytes);
+  }
+};
+
+ek_status within(uint64_t limit, uint64_t bytes, const char* what, Error* error) {
+  if (limit == 0 || bytes <= limit) return EK_OK;
+  return fail(error, EK_MEMORY_LIMIT, 0, "memory_limit",
+              "%s %" PRIu64 " bytes, the limit is %" PRIu64 "; raise it or compile a smaller model", what, bytes,
+              limit);
+}
+
 }  // namespace
+
+ek_status Model::verify(Error* error) {
+  const RoundToNearest mode;  // the rules compare floats: the caller's mode must not bend them
+  return read_model(bytes_, size_, &view_, error);
+}
 
 Model* Model::allocate(uint64_t size, Error* error) {
   auto* model = new (std::nothrow) Model;
@@ -60,7 +89,9 @@ Session* Session::create(Model* model, const SessionOptions& options, Error* err
   session->model_ = model;
   model->retain();
   const RoundToNearest mode;
-  if (session->bind(options, error) == EK_OK) return session;
+  ek_status status = session->bind(options, error);
+  if (status == EK_OK && options.selftest) status = session->selftest(error);
+  if (status == EK_OK) return session;
   destroy(session);
   return nullptr;
 }
@@ -73,11 +104,15 @@ void Session::destroy(Session* session) {
   delete session;
 }
 
-// Everything is known before the block is allocated: the plan, then its bytes, then the limit, then the memory.
+// Everything is known before it is allocated: the plan's records and their limit, the plan, its bytes and their
+// limit, then the memory.
 ek_status Session::bind(const SessionOptions& options, Error* error) {
   const ModelView& m = model();
   max_batch_ = options.max_batch;
-  ek_status status = make_plan(m, options.cap, options.trace, &plan_, error);
+  const uint64_t frame = options.selftest && m.known_answer != nullptr ? SelftestFrame(m).ledger.used() : 0;
+  ek_status status = within(options.memory_limit, plan_record_bytes(m) + frame, "the plan's records alone need", error);
+  if (status != EK_OK) return status;
+  status = make_plan(m, options.cap, options.trace, &plan_, error);
   if (status != EK_OK) return status;
   Ledger ledger;
   const uint64_t plan_at = ledger.take(plan_.block_bytes());
@@ -87,11 +122,9 @@ ek_status Session::bind(const SessionOptions& options, Error* error) {
       pre == nullptr ? 0 : resize_scratch(static_cast<int32_t>(pre->width), static_cast<int32_t>(pre->channels)));
   own_bytes_ = ledger.used();
   const uint64_t total = memory().total;
-  if (options.memory_limit != 0 && total > options.memory_limit) {
-    return fail(error, EK_MEMORY_LIMIT, 0, "memory_limit",
-                "the plan needs %" PRIu64 " bytes, the limit is %" PRIu64 "; raise it or compile a smaller model",
-                total, options.memory_limit);
-  }
+  status = within(options.memory_limit, total + frame,
+                  frame == 0 ? "the plan needs" : "the plan and the frame of its self-test need", error);
+  if (status != EK_OK) return status;
   block_ = ledger.used() > SIZE_MAX - kLine ? nullptr : static_cast<uint8_t*>(std::aligned_alloc(kLine, ledger.used()));
   if (block_ == nullptr)
     return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for a plan of %" PRIu64 " bytes", total);
@@ -239,20 +272,13 @@ ek_status Session::selftest(Error* error) {
     return fail(error, EK_SELFTEST, 0, "known_answer",
                 "the file has no known answer to check against; load it without the self-test");
   }
-  uint64_t in_bytes = 0, out_bytes = 0;
-  for (const PortRecord& port : m.inputs) in_bytes += align_line(port_bytes(m, port));
-  for (const PortRecord& port : m.outputs) out_bytes += port_bytes(m, port);
-  Ledger ledger;
-  const uint64_t in_at = ledger.take(m.inputs.size * sizeof(ek_buffer));
-  const uint64_t out_at = ledger.take(m.outputs.size * sizeof(ek_buffer));
-  const uint64_t frame_at = ledger.take(in_bytes);
-  const uint64_t bytes_at = ledger.take(out_bytes);
-  auto* memory = static_cast<uint8_t*>(std::malloc(ledger.used()));
+  const SelftestFrame layout(m);
+  auto* memory = static_cast<uint8_t*>(std::malloc(layout.ledger.used()));
   if (memory == nullptr) return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for the self-test");
-  auto* in = reinterpret_cast<ek_buffer*>(memory + in_at);
-  auto* out = reinterpret_cast<ek_buffer*>(memory + out_at);
+  auto* in = reinterpret_cast<ek_buffer*>(memory + layout.in_at);
+  auto* out = reinterpret_cast<ek_buffer*>(memory + layout.out_at);
   const uint8_t* want = m.known_answer;
-  uint8_t* frame = memory + frame_at;
+  uint8_t* frame = memory + layout.frame_at;
   for (uint32_t i = 0; i < m.inputs.size; ++i) {
     in[i] = {frame, static_cast<size_t>(port_bytes(m, m.inputs[i]))};
     uint32_t period;
@@ -264,15 +290,15 @@ ek_status Session::selftest(Error* error) {
     want += period;
     frame += align_line(in[i].bytes);
   }
-  uint8_t* got = memory + bytes_at;
+  uint8_t* got = memory + layout.bytes_at;
   for (uint32_t i = 0; i < m.outputs.size; ++i) {
     out[i] = {got, static_cast<size_t>(port_bytes(m, m.outputs[i]))};
     got += out[i].bytes;
   }
-  got = memory + bytes_at;
+  got = memory + layout.bytes_at;
   ek_status status =
       run(in, static_cast<int32_t>(m.inputs.size), out, static_cast<int32_t>(m.outputs.size), 1, false, error);
-  for (uint64_t i = 0; i < out_bytes && status == EK_OK; ++i) {
+  for (uint64_t i = 0; i < layout.out_bytes && status == EK_OK; ++i) {
     if (got[i] == want[i]) continue;
     status = fail(error, EK_SELFTEST, m.at(want + i), "known_answer",
                   "byte %" PRIu64

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// A session: a bound plan, its block of memory, and the calls that run it. Nothing is allocated after create().
+/// A session: a bound plan, its block of memory, and the calls that run it. All that create() allocates is counted
+/// against the limit first, the self-test's frame among it; nothing is allocated after create().
 #pragma once
 #include <atomic>
 
@@ -16,7 +17,7 @@ class Model {
   static Model* create(const void* data, uint64_t size, Error* error);
   /// `size` bytes of memory to read a file into, then adopt() it.
   static Model* allocate(uint64_t size, Error* error);
-  ek_status verify(Error* error) { return read_model(bytes_, size_, &view_, error); }
+  ek_status verify(Error* error);
 
   uint8_t* bytes() { return bytes_; }
   const ModelView& view() const { return view_; }
@@ -35,6 +36,7 @@ struct SessionOptions {
   uint64_t memory_limit;  ///< 0: none
   int32_t max_batch;
   bool trace;
+  bool selftest;  ///< run the file's known answer
 };
 
 class Session {
@@ -53,14 +55,16 @@ class Session {
                     int32_t rounds, Error* error);
   ek_status run_regions(const ek_frame& frame, const ek_box* boxes, int32_t box_count, ek_buffer* outputs,
                         int32_t output_count, bool raw, Error* error);
+  /// One step of the plan with the time that profile() took of it.
+  ek_status op(int32_t index, ek_op_info* info, Error* error) const;
   /// Copies a tensor of the last run; needs the trace option.
   ek_status tensor(const char* name, void* data, size_t bytes, Error* error) const;
-  /// Runs the file's known answer and compares.
-  ek_status selftest(Error* error);
 
  private:
   Session() = default;
   ek_status bind(const SessionOptions& options, Error* error);
+  /// Runs the file's known answer and compares. Its frame lives as long as the call.
+  ek_status selftest(Error* error);
   ek_status check_outputs(const ek_buffer* outputs, int32_t count, int32_t frames, bool raw, Error* error) const;
   ek_status check_inputs(const ek_buffer* inputs, int32_t count, int32_t frames, Error* error) const;
   ek_status check_frame(const ek_frame& frame, ResizeArgs* crop, Error* error) const;

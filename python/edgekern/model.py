@@ -48,7 +48,8 @@ def load(
     Args:
         path: A file that `edgekern compile` or `Model.save` wrote.
         threads: 1 in this version; for more cores, load the model once per thread.
-        memory_limit: Bytes or text such as "8 MiB"; refused before anything is allocated.
+        memory_limit: Bytes or text such as "8 MiB", for the plan and, while it runs, the self-test's frame. What
+            passes it is refused before it is allocated; the file in memory is not counted.
         isa: Cap on instruction sets, such as "avx2"; None takes EDGEKERN_ISA, else all this CPU has.
         selftest: Run the file's known answer and refuse on one differing byte.
 

@@ -53,7 +53,7 @@ class OpProfile:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes of a session, all known before the first of them is allocated.
+    """Bytes of a session, known before they are allocated.
 
     Attributes:
         weights: Packed weights.

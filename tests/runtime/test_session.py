@@ -18,7 +18,7 @@ import pytest
 
 from edgekern import _core
 from edgekern.artifact import Artifact, write
-from edgekern.errors import EdgekernError, InputError, IsaError, SelfTestError
+from edgekern.errors import CorruptModelError, EdgekernError, InputError, IsaError, SelfTestError
 from edgekern.model import Model, load
 from sample_models import Builder, classifier, every_op
 
@@ -192,6 +192,17 @@ def test_results_do_not_depend_on_the_callers_float_mode(cap: str, rounding: int
     for name in expected:
         np.testing.assert_array_equal(got[name], expected[name])
         np.testing.assert_array_equal(got_boxes[name], expected_boxes[name])
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the fenv_t of glibc on x86-64 and aarch64")
+def test_verification_does_not_depend_on_the_callers_float_mode() -> None:
+    """Where subnormal numbers count as 0, a subnormal multiplier would pass as a dead channel's."""
+    b = Builder((1, 2, 2, 3))
+    b.conv("t0", 4, 1)
+    b.constants["t1.2"][1] = 1e-40
+    data = write(Artifact(b.graph({"y": "t1"})))
+    with float_mode(DOWNWARD, True), pytest.raises(CorruptModelError, match="normal and below"):
+        _core.Model(data)
 
 
 # ---- known answer, files, profile ------------------------------------------------------------------------------
