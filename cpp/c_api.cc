@@ -219,12 +219,9 @@ ek_status ek_session_op_count(const ek_session* session, int32_t* count) {
 
 ek_status ek_session_op(const ek_session* session, int32_t index, ek_op_info* info) {
   if (session == nullptr) return null_argument("session");
-  const auto& steps = cast(session)->plan().steps;
-  if (index < 0 || static_cast<uint32_t>(index) >= steps.size) {
-    return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "index", "op %d of %u", index, steps.size);
-  }
-  const ek::Step& step = steps[static_cast<size_t>(index)];
-  return give(ek_op_info{0, step.name, step.op_name, step.kernel, step.macs, step.nanoseconds, step.cycles}, info);
+  ek_op_info full = {};
+  const ek_status status = cast(session)->op(index, &full, &last_error);
+  return status == EK_OK ? give(full, info) : status;
 }
 
 ek_status ek_session_tensor(const ek_session* session, const char* name, void* data, size_t bytes) {

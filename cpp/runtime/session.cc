@@ -246,6 +246,17 @@ ek_status Session::profile(const ek_buffer* inputs, int32_t input_count, ek_buff
   return EK_OK;
 }
 
+ek_status Session::op(int32_t index, ek_op_info* info, Error* error) const {
+  if (index < 0 || static_cast<uint32_t>(index) >= plan_.steps.size) {
+    return fail(error, EK_INVALID_ARGUMENT, 0, "index", "op %d of %u", index, plan_.steps.size);
+  }
+  const Claim claim(&busy_);  // profile() writes the times
+  if (claim.check(error) != EK_OK) return EK_BUSY;
+  const Step& step = plan_.steps[static_cast<size_t>(index)];
+  *info = {0, step.name, step.op_name, step.kernel, step.macs, step.nanoseconds, step.cycles};
+  return EK_OK;
+}
+
 ek_status Session::tensor(const char* name, void* data, size_t bytes, Error* error) const {
   if (!plan_.trace) {
     return fail(error, EK_INVALID_ARGUMENT, 0, "trace",

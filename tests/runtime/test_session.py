@@ -118,6 +118,30 @@ def test_a_second_thread_is_told_and_not_served(data: bytes) -> None:
     model.run(one)
 
 
+def test_the_times_of_a_running_session_are_not_read(data: bytes) -> None:
+    """profile() writes what ops() reads."""
+    model, one = Model.from_bytes(data), images(1)
+    codes = set()
+
+    def work() -> None:
+        served = False
+        while not served:
+            with contextlib.suppress(EdgekernError):
+                model.profile(one, rounds=30_000)
+                served = True
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    while worker.is_alive():
+        try:
+            model.plan()
+        except EdgekernError as busy:
+            codes.add(busy.code)
+    worker.join()
+    assert codes == {"EK7000"}, "none: the calls never met and the test shows nothing"
+    assert model.plan()[0].nanoseconds > 0
+
+
 def test_two_sessions_run_side_by_side(data: bytes) -> None:
     models, x = [Model.from_bytes(data) for _ in range(2)], images(500)
     results: list[np.ndarray] = []

@@ -117,6 +117,7 @@ EK_API ek_status ek_session_create(const ek_model* model, const ek_session_optio
 EK_API void ek_session_free(ek_session* session);
 EK_API ek_status ek_session_memory(const ek_session* session, ek_memory_info* info);
 EK_API ek_status ek_session_op_count(const ek_session* session, int32_t* count);
+/* EK_BUSY while the session runs in another thread. */
 EK_API ek_status ek_session_op(const ek_session* session, int32_t index, ek_op_info* info);
 /* Copies tensor `name` of the last run, dense int8 (or float32) without halo; needs options.trace. */
 EK_API ek_status ek_session_tensor(const ek_session* session, const char* name, void* data, size_t bytes);
