@@ -33,8 +33,11 @@ ek_status verify_strings(const ModelView& m, Error* e) {
 }
 
 ek_status verify_name(const ModelView& m, const uint32_t* name, const char* field, Error* e) {
-  if (*name < m.strings.size) return EK_OK;
-  return fail(e, EK_CORRUPT_MODEL, m.at(name), field, "name at byte %u of %u bytes of names", *name, m.strings.size);
+  if (*name >= m.strings.size) {
+    return fail(e, EK_CORRUPT_MODEL, m.at(name), field, "name at byte %u of %u bytes of names", *name, m.strings.size);
+  }
+  if (*name == 0 || m.strings[*name - 1] == 0) return EK_OK;  // verify_strings judged it from its first byte
+  return fail(e, EK_CORRUPT_MODEL, m.at(name), field, "byte %u lies inside a name", *name);
 }
 
 // Rank, dimensions and their product; unused dimensions are 0.
