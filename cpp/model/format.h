@@ -11,7 +11,7 @@ constexpr uint32_t kArithmeticVersion = 1;
 constexpr uint64_t kSectionAlign = 64;
 constexpr uint64_t kPayloadAlign = 8;
 constexpr uint32_t kMaxRank = 6;
-constexpr uint32_t kNoConstant = 0xffffffffu;
+constexpr uint32_t kMaxPorts = 16;  // inputs, and outputs: what the frame call holds without allocating
 
 struct FileHeader {  // 64 bytes
   uint8_t magic[8];
@@ -98,7 +98,7 @@ struct PortRecord {  // 48 bytes
 
 struct PreprocessRecord {  // 32 bytes, then uint8 table[channels][256]: camera byte -> biased input byte
   uint32_t width, height;
-  uint32_t channels;       // 1, 3 or 4
+  uint32_t channels;       // of the model's input: 1 or 3; a camera's fourth channel is left out
   uint32_t order;          // of the model's channels: 0 rgb, 1 bgr, 2 gray
   uint32_t margin;         // 1/256 of the box side, added on each side
   uint32_t resize;         // 0: bilinear

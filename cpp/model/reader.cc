@@ -11,7 +11,7 @@ namespace ek {
 namespace {
 
 constexpr uint32_t kMaxSections = 16;
-constexpr uint32_t kMaxRecords = 16384;    // tensors, constants, ops, ports, labels: keeps every later loop short
+constexpr uint32_t kMaxRecords = 16384;    // tensors, constants, ops, labels: keeps every later loop short
 constexpr uint32_t kMaxWords = 1u << 20;   // operands, parameters, bytes of names
 
 uint64_t align_up(uint64_t value) { return (value + kSectionAlign - 1) / kSectionAlign * kSectionAlign; }
@@ -94,8 +94,8 @@ ek_status read_graph(ModelView* m, const SectionEntry& section, Error* e) {
     uint32_t limit;
   } counts[] = {
       {&g.tensor_count, "graph.tensor_count", kMaxRecords}, {&g.constant_count, "graph.constant_count", kMaxRecords},
-      {&g.op_count, "graph.op_count", kMaxRecords},         {&g.port_count, "graph.port_count", kMaxRecords},
-      {&g.input_count, "graph.input_count", kMaxRecords},   {&g.operand_count, "graph.operand_count", kMaxWords},
+      {&g.op_count, "graph.op_count", kMaxRecords},         {&g.port_count, "graph.port_count", 2 * kMaxPorts},
+      {&g.input_count, "graph.input_count", kMaxPorts},     {&g.operand_count, "graph.operand_count", kMaxWords},
       {&g.param_count, "graph.param_count", kMaxWords},     {&g.string_bytes, "graph.string_bytes", kMaxWords}};
   for (const auto& c : counts) {
     if (*c.count > c.limit) {
@@ -105,6 +105,10 @@ ek_status read_graph(ModelView* m, const SectionEntry& section, Error* e) {
   if (g.input_count == 0 || g.input_count >= g.port_count) {
     return fail(e, EK_CORRUPT_MODEL, m->at(&g.input_count), "graph.input_count",
                 "%u inputs of %u ports; a model has at least one input and one output", g.input_count, g.port_count);
+  }
+  if (g.port_count - g.input_count > kMaxPorts) {
+    return fail(e, EK_CORRUPT_MODEL, m->at(&g.port_count), "graph.port_count", "%u outputs; at most %u",
+                g.port_count - g.input_count, kMaxPorts);
   }
   const uint8_t* next = m->data + section.offset + sizeof(GraphHeader);
   const auto take = [&next](auto* span, uint32_t count) {

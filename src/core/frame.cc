@@ -5,10 +5,11 @@
 
 #include "bind.h"
 #include "errors.h"
+#include "model/format.h"
 
 namespace {
 
-constexpr Py_ssize_t kMaxPorts = 16;
+constexpr Py_ssize_t kMaxPorts = ek::kMaxPorts;
 
 /// Buffers of one object, or of each item of a tuple.
 class Buffers {

@@ -18,6 +18,7 @@ import edgekern
 from edgekern.artifact import Artifact, Decision, KnownAnswer, layout, read, write
 from edgekern.errors import CompileError, CorruptModelError, SelfTestError, VersionError
 from edgekern.graph import Graph, Node, Port, run
+from edgekern.model import Model
 from edgekern.ops import Conv2D, Mean, Reshape, Softmax
 from edgekern.preprocess import Preprocess
 from edgekern.types import DType, Quant, TensorType
@@ -171,6 +172,19 @@ def test_a_shared_constant_is_written_once() -> None:
 def test_what_the_format_cannot_hold_is_refused(change: dict[str, object], words: str) -> None:
     with pytest.raises(CompileError, match=words):
         write(replace(full_artifact(), **change))
+
+
+def test_more_ports_than_a_frame_call_takes_are_refused() -> None:
+    """Sixteen outputs are written, load and run; seventeen would load and then not run."""
+    graph = small_graph()
+
+    def outputs(count: int) -> Artifact:
+        return Artifact(replace(graph, outputs=tuple(replace(graph.outputs[0], name=f"y{i}") for i in range(count))))
+
+    model = Model.from_bytes(write(outputs(16)))
+    assert len(model.run({t.name: np.zeros(t.shape, t.dtype) for t in model.inputs})) == 16
+    with pytest.raises(CompileError, match="17 outputs; at most 16"):
+        write(outputs(17))
 
 
 @pytest.mark.parametrize("field", ["types", "constants"])

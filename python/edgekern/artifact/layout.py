@@ -16,6 +16,7 @@ __all__ = [
     "HEADER",
     "KINDS",
     "MAGIC",
+    "MAX_PORTS",
     "MAX_RANK",
     "OP",
     "OPCODES",
@@ -35,6 +36,7 @@ ARITHMETIC = 1  # arithmetic version
 SECTION_ALIGN = 64
 PAYLOAD_ALIGN = 8
 MAX_RANK = 6
+MAX_PORTS = 16  # inputs, and outputs
 
 KINDS = {"graph": 1, "constants": 2, "preprocess": 3, "labels": 4, "decision": 5, "known_answer": 6, "provenance": 7}
 ORDERS = ("rgb", "bgr", "gray")  # PreprocessRecord.order

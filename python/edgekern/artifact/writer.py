@@ -73,6 +73,9 @@ def _constants(graph: Graph, order: list[str]) -> tuple[Array, bytes]:
 
 
 def _ports(graph: Graph, index: dict[str, int], strings: _Strings) -> Array:
+    for kind, of_kind in (("inputs", graph.inputs), ("outputs", graph.outputs)):
+        if len(of_kind) > layout.MAX_PORTS:
+            raise CompileError(f"a model of {len(of_kind)} {kind}; at most {layout.MAX_PORTS}")
     ports: tuple[Port, ...] = (*graph.inputs, *graph.outputs)
     records = np.zeros(len(ports), layout.PORT)
     for record, port in zip(records, ports, strict=True):
