@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The C ABI: checks what a caller can get wrong, and hands on. The only file that defines ek_* symbols.
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <cinttypes>
 #include <cstdio>
@@ -92,6 +94,27 @@ ek_status read_cap(const char* isa, ek::IsaSet* cap) {
                   named ? "isa" : "EDGEKERN_ISA", text, ek::format_isa(available, names, sizeof names));
 }
 
+ek_status bad_path(const char* path, const char* why) {
+  return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "path", "%s: %s", path, why);
+}
+
+/// Reads an open file into a model and verifies it; `model` may be set where that fails.
+ek_status read_file(std::FILE* file, const char* path, ek::Model** model) {
+  struct stat facts;
+  if (fstat(fileno(file), &facts) != 0) return bad_path(path, std::strerror(errno));
+  if (!S_ISREG(facts.st_mode)) {  // a directory opens, and then has the size of whatever the system likes
+    return bad_path(path, S_ISDIR(facts.st_mode) ? "it is a directory, not a model file" : "it is no regular file");
+  }
+  const auto size = static_cast<size_t>(facts.st_size);
+  *model = ek::Model::allocate(size, &last_error);
+  if (*model == nullptr) return EK_OUT_OF_MEMORY;
+  const size_t got = std::fread((*model)->bytes(), 1, size, file);
+  if (got == size) return (*model)->verify(&last_error);
+  if (std::ferror(file) != 0) return bad_path(path, std::strerror(errno));
+  return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "path", "%s: it ends after %zu of its %zu bytes", path, got,
+                  size);
+}
+
 }  // namespace
 
 const char* ek_version(void) { return EK_VERSION_TEXT; }
@@ -119,22 +142,9 @@ ek_status ek_model_load_file(const char* path, ek_model** model) {
   if (model == nullptr) return null_argument("model");
   *model = nullptr;
   std::FILE* file = std::fopen(path, "rb");
-  const bool sized = file != nullptr && std::fseek(file, 0, SEEK_END) == 0;
-  const long size = sized ? std::ftell(file) : -1;
-  if (size < 0 || std::fseek(file, 0, SEEK_SET) != 0) {
-    const ek_status status =
-        ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "path", "%s: %s", path, std::strerror(errno));
-    if (file != nullptr) std::fclose(file);
-    return status;
-  }
-  ek_status status = EK_OUT_OF_MEMORY;
-  ek::Model* loaded = ek::Model::allocate(static_cast<uint64_t>(size), &last_error);
-  if (loaded != nullptr) {
-    const size_t got = std::fread(loaded->bytes(), 1, static_cast<size_t>(size), file);
-    status = got == static_cast<size_t>(size)
-                 ? loaded->verify(&last_error)
-                 : ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "path", "%s: %s", path, std::strerror(errno));
-  }
+  if (file == nullptr) return bad_path(path, std::strerror(errno));
+  ek::Model* loaded = nullptr;
+  const ek_status status = read_file(file, path, &loaded);
   std::fclose(file);
   if (status == EK_OK) {
     *model = reinterpret_cast<ek_model*>(loaded);
