@@ -11,7 +11,7 @@ namespace ek {
 /// What went wrong, where and what to do. Filled by the function that returns a status other than EK_OK.
 struct Error {
   ek_status code = EK_OK;
-  uint64_t offset = 0;    ///< byte offset in the model file, where it applies
+  uint64_t offset = 0;    ///< byte in the model file, or index of a box; else 0
   char field[48] = {};    ///< field of the file or argument of the call
   char text[400] = {};    ///< one sentence: what, where, what to do
 };

@@ -135,8 +135,10 @@ EK_API ek_status ek_session_run_regions(ek_session* session, const ek_frame* fra
 
 /* Text of this thread's last failure: what, where, what to do. Never NULL. */
 EK_API const char* ek_last_error(void);
-/* Byte offset and field of the last failure in a model file; field is "" otherwise. */
+/* Where: of EK_CORRUPT_MODEL, EK_VERSION and EK_SELFTEST the byte in the model file; of field "boxes" the index of the
+ * refused box; else 0. */
 EK_API uint64_t ek_last_error_offset(void);
+/* The field of the file, or the argument of the call, that was refused; "" where no single one is to blame. */
 EK_API const char* ek_last_error_field(void);
 
 #ifdef __cplusplus
