@@ -232,6 +232,31 @@ def test_spelled_out_activations_become_one_table(function: str) -> None:
     assert [n.op for n in optimise(graph)[0].nodes] == [Table(function)]
 
 
+FAR = {
+    "-20": np.float32(-20),
+    "20": np.float32(20),
+    "10": np.float32(10),
+    "-10": np.float32(-10),
+    "3e5": np.float32(3e5),
+}
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("Clip", "x -10 10", "a"), node("Mul", "x a", "y")],
+        [node("Clip", "x -20 20", "a"), node("Sigmoid", "x", "b"), node("Mul", "a b", "y")],
+        [node("Clip", "x - 3e5", "a"), node("Mul", "x a", "y")],
+        [node("ThresholdedRelu", "x", "a", alpha=0.03), node("Sign", "x", "b"), node("Mul", "a b", "y")],
+    ],
+    ids=["square", "silu", "beyond the tail", "between the probes"],
+)
+def test_a_limit_far_out_is_no_activation_that_has_none(nodes: Any) -> None:
+    """At the nearer probes they equal pow 2, silu, pow 2 and relu; elsewhere they do not."""
+    with pytest.raises(UnsupportedOpError, match="product of two activations"):
+        import_onnx(model(nodes, {"x": [1, 50]}, "y", FAR))
+
+
 def test_three_windows_and_an_odd_image() -> None:
     nodes = [
         node("Conv", "x w", "a", auto_pad="SAME_LOWER", strides=[2, 2]),

@@ -21,7 +21,9 @@ __all__ = ["product_of_two"]
 Function = Callable[[Array], Array]
 
 _DEPTH = 12  # nodes looked back
-_PROBES = np.linspace(-9.7, 9.7, 389).astype(np.float32)
+_NEAR = np.linspace(-9.7, 9.7, 389).astype(np.float32)
+_TAIL = np.geomspace(10, 1e5, 65)  # a limit beyond the near ones shows here
+_FAR = np.concatenate([-_TAIL, _TAIL]).astype(np.float32)
 
 
 def product_of_two(s: Source, a: Value, b: Value, divide: bool) -> Value:
@@ -33,8 +35,9 @@ def product_of_two(s: Source, a: Value, b: Value, divide: bool) -> Value:
     common = next((tensor for tensor in of_a if tensor in of_b), None)
     if common is not None and a.groups == b.groups:
         with np.errstate(all="ignore"):
-            left, right = of_a[common](_PROBES), of_b[common](_PROBES)
-            found = _recognise(left / right if divide else left * right)
+            probes = np.concatenate([_NEAR, _FAR, _edges(s)])
+            left, right = of_a[common](probes), of_b[common](probes)
+            found = _recognise(probes, left / right if divide else left * right)
         if found is not None:
             function, parameters, factor = found
             y = Value(s.build.emit(Table(function, parameters), [common]), a.groups)
@@ -91,18 +94,36 @@ def _composed(outer: Function, inner: Function) -> Function:
     return lambda x: outer(inner(x))
 
 
-def _recognise(values: Array) -> tuple[str, tuple[float, ...], float] | None:
-    """(function, parameters, factor) with values = factor * function(probes)."""
-    if not np.isfinite(values).all():
+def _edges(s: Source) -> Array:
+    """Around the parameters of every Table so far: a function may change course there and nowhere near a probe."""
+    parameters = {p for node in s.build.nodes if isinstance(node.op, Table) for p in node.op.parameters}
+    around = [sign * scale * p for p in sorted(parameters) for sign in (-1, 1) for scale in (0.5, 1, 2)]
+    return np.array([p for p in around if np.isfinite(p)], np.float32)
+
+
+def _recognise(probes: Array, values: Array) -> tuple[str, tuple[float, ...], float] | None:
+    """(function, parameters, factor) with values = factor * function(probes).
+
+    The factor is fitted to the near probes, where everything must be finite; the others are compared where both sides
+    are (a spelling such as log(1 + exp(x)) overflows far out, the function it spells does not).
+    """
+    near = slice(len(_NEAR))
+    if not np.isfinite(values[near]).all():
         return None
+    noise = 3e-6 * float(np.abs(values[near]).max())
     candidates = [(name, ()) for name, count in FUNCTIONS.items() if count == 0]
     for name, parameters in [*candidates, ("pow", (2.0,)), ("pow", (3.0,))]:
-        wanted = fast(name, parameters, _PROBES).astype(np.float64)
-        if not np.isfinite(wanted).all():
+        wanted = fast(name, parameters, probes).astype(np.float64)
+        if not np.isfinite(wanted[near]).all():
             continue
-        factor = float(values.astype(np.float64) @ wanted / max(float(wanted @ wanted), 1e-30))
+        square = float(wanted[near] @ wanted[near])
+        factor = float(values[near].astype(np.float64) @ wanted[near] / max(square, 1e-30))
         if abs(factor - round(factor, 5)) < 2e-6:
             factor = round(factor, 5)
-        if np.abs(values - factor * wanted).max() <= 3e-6 * np.abs(values).max() and factor != 0:
+        error = np.abs(values - factor * wanted)
+        far = np.isfinite(error)
+        far[near] = False
+        close = (error[near] <= noise).all() and (error[far] <= noise + 1e-5 * np.abs(values[far])).all()
+        if close and factor != 0:
             return name, tuple(parameters), factor
     return None
