@@ -74,6 +74,17 @@ def test_counts_do_not_depend_on_the_split() -> None:
     assert one.total == values.size
 
 
+def test_a_power_of_two_does_not_depend_on_the_order() -> None:
+    """A value on the edge itself must widen the bins, or it is counted with its lower neighbours."""
+    values = np.float32([0.75, 1.0, -0.3, 1.9, -4.0])
+    first, last = histogram(values, len(values)), histogram(values[::-1].copy(), len(values))
+    assert first.exponent == last.exponent
+    assert np.array_equal(first.counts, last.counts)
+    for value in (1.0, -2.0):
+        seen = histogram(np.float32([value]))
+        assert abs(seen.centres[seen.counts > 0][0] - value) <= 2.0**seen.exponent / BINS
+
+
 def test_bins_hold_their_values() -> None:
     for value in (-4.0, -3.999, -1e-20, 1e-30, 0.5, 3.999, 4.0):
         seen = histogram(np.float32([value, 4.0]))
@@ -276,6 +287,15 @@ def test_a_tensor_that_int8_cannot_hold_is_named() -> None:
     graph = float_graph(IMAGE, [("huge", Affine(), "x", (np.full(4, 1e6, np.float32), np.zeros(4, np.float32)))])
     with pytest.raises(QuantizationError, match="'huge'"):
         quantised(graph, normal(4, *IMAGE))
+
+
+def test_a_range_wider_than_255_scales_of_256_is_named() -> None:
+    """Each end alone would fit."""
+    graph = float_graph(IMAGE, [("wide", Table("relu"), "x", ())])
+    for low, high in ((-60_000.0, 60_000.0), (-65_281.0, 0.0), (1.0, 65_281.0)):
+        with pytest.raises(QuantizationError, match="'x' spans"):
+            quantise.run(graph, {"x": (low, high), "wide": (0.0, 1.0)})
+    assert quantise.run(graph, {"x": (-32_640.0, 32_640.0), "wide": (0.0, 1.0)}).types["x"].quant.scale == 256  # type: ignore[union-attr]
 
 
 def test_a_sum_that_could_overflow_is_named() -> None:

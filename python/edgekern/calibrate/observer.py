@@ -65,8 +65,8 @@ class Histogram:
         self.counts += np.bincount(bins, minlength=BINS)
 
     def _reach(self, top: float) -> None:
-        """Doubles the width until +-top lies inside."""
-        while top > 2.0**self.exponent:
+        """Doubles the width until +-top lies inside: 2^exponent itself does not."""
+        while top >= 2.0**self.exponent:
             pairs = self.counts.reshape(-1, 2).sum(axis=1)
             self.counts = np.zeros(BINS, np.int64)
             self.counts[_HALF // 2 : _HALF + _HALF // 2] = pairs

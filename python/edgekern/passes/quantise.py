@@ -87,9 +87,9 @@ def _of_range(ranges: Mapping[str, tuple[float, float]], name: str) -> Quant:
     low, high = ranges[name]
     if not (np.isfinite(low) and np.isfinite(high)):
         raise QuantizationError(f"tensor {name!r} has the range [{low}, {high}], which is not finite")
-    if max(-low, high) > 255 * 256:
+    if max(high, 0) - min(low, 0) > 255 * 256:
         raise QuantizationError(
-            f"tensor {name!r} reaches {max(-low, high):.4g}; a scale is at most 256",
+            f"tensor {name!r} spans [{low:.6g}, {high:.6g}]; int8 reaches over 255 * 256 at most",
             hint="Normalise the model's input, or check its weights.",
         )
     return quant.choose_quant(low, high)
