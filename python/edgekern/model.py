@@ -78,6 +78,7 @@ class Model:
         outputs: The source model's outputs.
         labels: Names of the classes; may be empty.
         abstain_threshold: Least confidence that is not an abstention; 0 where the file has none.
+        takes_images: Whether the file holds a preprocess, so that `run_image` works.
 
     >>> import numpy as np
     >>> model = ek.SignClassifier().model
@@ -95,6 +96,7 @@ class Model:
         self.outputs = tuple(map(_info, core.outputs()))
         self.labels: tuple[str, ...] = tuple(core.labels())
         self.abstain_threshold: float = facts["abstain_threshold"]
+        self.takes_images: bool = facts["has_preprocess"]
         self._provenance: str = facts["provenance"]
 
     @classmethod
@@ -338,7 +340,7 @@ class Model:
         >>> ek.SignClassifier().model.preprocess.size
         (48, 48)
         """
-        return self._artifact.preprocess if self._core.describe()["has_preprocess"] else None
+        return self._artifact.preprocess if self.takes_images else None
 
     @cached_property
     def _artifact(self) -> Artifact:

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 import edgekern as ek
-from edgekern.preprocess import reorder
+from edgekern.artifact import Artifact, write
+from edgekern.errors import InputError
+from edgekern.preprocess import Preprocess, reorder
+from sample_models import Builder
 
 
 def frame(seed: int = 0, height: int = 120, width: int = 160) -> np.ndarray:
@@ -125,3 +128,33 @@ def test_unknown_channels_and_isa_are_refused(classifier: ek.SignClassifier) -> 
         classifier.classify(frame(), channels="yuv")
     with pytest.raises(ek.errors.IsaError, match="avx9"):
         ek.SignClassifier(isa="avx9")
+
+
+def labelled(outputs: int, classes: int, softmax: bool = True) -> ek.Model:
+    """A model with a preprocess and labels, and as many equal outputs as asked for."""
+    b = Builder((1, 12, 12, 3))
+    x = b.reshape(b.linear("t0", classes), (1, classes))
+    ports = {f"y{i}": b.softmax(x) if softmax else x for i in range(outputs)}
+    labels = tuple(f"class {i}" for i in range(classes))
+    return ek.Model.from_bytes(write(Artifact(b.graph(ports), Preprocess((12, 12)), labels)))
+
+
+def test_any_classifier_will_do() -> None:
+    found = ek.SignClassifier(labelled(1, 2)).classify(frame())
+    assert found.label == f"class {found.index}"
+    assert 0.5 <= found.confidence <= 1
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (lambda: labelled(1, 5, softmax=False), r"ends in Conv2D.*Add a Softmax"),
+        (lambda: labelled(2, 5), r"\[\[1, 5\], \[1, 5\]\]"),
+        (lambda: labelled(1, 1), "two or more classes"),
+        (lambda: "signs.ekm", r"str, not a Model.*edgekern\.load"),
+    ],
+    ids=["logits", "two outputs", "one class", "path"],
+)
+def test_a_model_that_is_no_classifier_is_refused(model: object, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        ek.SignClassifier(model())  # type: ignore[operator]

@@ -17,6 +17,7 @@ from edgekern.types import Array
 __all__ = ["Prediction", "SignClassifier"]
 
 _MODEL = "signs.ekm"
+_MOVES = ("Reshape", "Transpose")  # what may stand behind the softmax
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class SignClassifier:
         memory_limit: Bytes or text such as "8 MiB"; refused before anything is allocated.
 
     Raises:
-        InputError: The model has no preprocess or no labels, or the threshold is outside [0, 1].
+        InputError: The model is no classifier: no preprocess, no labels, or not one Softmax over two or more classes
+            as its output. Or the threshold is outside [0, 1].
         MemoryLimitError: The model needs more than the limit.
 
     >>> import numpy as np
@@ -75,11 +77,7 @@ class SignClassifier:
             model = Model.from_bytes(data, isa=isa, memory_limit=memory_limit)
         elif isa is not None or memory_limit is not None:
             raise InputError("isa and memory_limit belong to the model: give them to edgekern.load")
-        if model.preprocess is None or not model.labels:
-            raise InputError(
-                "a classifier needs a model with a preprocess and labels",
-                hint="Compile it with preprocess=... and labels=...",
-            )
+        _check_classifier(model)
         self.model = model
         self.threshold = model.abstain_threshold if threshold is None else float(threshold)
         if not 0.0 <= self.threshold <= 1.0:
@@ -145,3 +143,31 @@ class SignClassifier:
             Prediction(self.labels[i], int(i), float(p), float(p - q), bool(p < self.threshold))
             for i, p, q in zip(index, first, second, strict=True)
         ]
+
+
+def _check_classifier(model: object) -> None:
+    """Refuses a model whose output is no list of probabilities with names.
+
+    Raises:
+        InputError: It says what is missing.
+    """
+    if not isinstance(model, Model):
+        raise InputError(f"model is a {type(model).__name__}, not a Model", hint="Load the file: edgekern.load(path).")
+    if not model.takes_images or not model.labels:
+        raise InputError(
+            "a classifier needs a model with a preprocess and labels",
+            hint="Compile it with preprocess=... and labels=...",
+        )
+    shapes = [list(output.shape) for output in model.outputs]
+    if len(model.labels) < 2 or shapes != [[1, len(model.labels)]]:
+        raise InputError(
+            f"a classifier has one output over two or more classes; this model has {shapes} for "
+            f"{len(model.labels)} labels",
+            hint="Keep only the probabilities as the network's output; use Model.run_image for others.",
+        )
+    last = next((step.op for step in reversed(model.plan()) if step.op not in _MOVES), "nothing")
+    if last != "Softmax":
+        raise InputError(
+            f"a classifier ends in a Softmax; this model ends in {last}, so its output is no probability",
+            hint="Add a Softmax to the network, or use Model.run_image for the output as it is.",
+        )
