@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -97,7 +98,7 @@ def compile(
     *,
     calibration: Iterable[Any],
     preprocess: Preprocess | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Iterable[str] | None = None,
     method: str = "mse",
     bias_correction: bool = True,
     temperature: float = 1.0,
@@ -161,7 +162,7 @@ def build(
     source: str | os.PathLike[str] | bytes | onnx.ModelProto,
     calibration: Iterable[Any],
     preprocess: Preprocess | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Iterable[str] | None = None,
     settings: Settings | None = None,
     evaluation: Iterable[tuple[Any, int]] | None = None,
     progress: Progress | None = None,
@@ -174,6 +175,7 @@ def build(
     if preprocess is not None and len(imported.inputs) > 1:
         raise InputError(f"a Preprocess feeds one input; the model has {len(imported.inputs)}")
     graph, changes = optimise(_tempered(verify(imported), settings.temperature))
+    names = _names(labels, graph)
     held = _frames_held(graph)
     sampler = Sampler(frames_of(graph, preprocess, calibration), held)
     seen = observe(graph, sampler, progress)
@@ -196,13 +198,12 @@ def build(
     artifact = Artifact(
         graph=outside,
         preprocess=preprocess,
-        labels=tuple(labels or ()),
-        decision=_decision(settings, labels),
+        labels=names,
+        decision=_decision(settings, names),
         known_answer=_known_answer(outside, integer, sampler.first),
         provenance=provenance,
     )
-    _check_labels(artifact)
-    accuracy = _accuracy(graph, integer, preprocess, evaluation)
+    accuracy = None if evaluation is None else _accuracy(graph, integer, preprocess, evaluation)
     report = _report(settings, sampler, graph, integer, accuracy, size, changes)
     report = replace(report, bytes=_final_size(artifact, report))
     return replace(artifact, provenance={**provenance, "report": report.to_json()}), report
@@ -288,30 +289,52 @@ def _known_answer(outside: Graph, integer: Graph, first: Mapping[str, Array]) ->
     return KnownAnswer.of(outside, golden)
 
 
-def _decision(settings: Settings, labels: Sequence[str] | None) -> Decision | None:
+def _decision(settings: Settings, labels: Sequence[str]) -> Decision | None:
     if not labels and settings.temperature == 1 and settings.abstain_threshold == 0:
         return None
     return Decision(settings.abstain_threshold, settings.temperature)
 
 
-def _check_labels(artifact: Artifact) -> None:
-    classes = artifact.graph.types[artifact.graph.outputs[0].tensor].size
-    if artifact.labels and len(artifact.labels) != classes:
-        raise InputError(f"{len(artifact.labels)} labels for {classes} classes")
+def _names(labels: Iterable[object] | None, graph: Graph) -> tuple[str, ...]:
+    """The classes' names: as many as the first output has elements, or none."""
+    names = () if labels is None else (labels,) if isinstance(labels, str) else tuple(labels)
+    for number, name in enumerate(names):
+        if not isinstance(name, str) or "\0" in name:
+            raise InputError(f"label {number} is {name!r}, not a text", hint="Labels are the classes' names.")
+    classes = graph.types[graph.outputs[0].tensor].size
+    if names and len(names) != classes:
+        raise InputError(f"{len(names)} labels for {classes} classes")
+    return tuple(str(name) for name in names)
 
 
 def _accuracy(
-    graph: Graph, integer: Graph, preprocess: Preprocess | None, evaluation: Iterable[tuple[Any, int]] | None
-) -> Accuracy | None:
-    if evaluation is None:
-        return None
+    graph: Graph, integer: Graph, preprocess: Preprocess | None, evaluation: Iterable[tuple[Any, int]]
+) -> Accuracy:
+    classes = graph.types[graph.outputs[0].tensor].size
+    numbers: list[int] = []
+
+    def samples() -> Iterable[Any]:
+        for number, pair in enumerate(evaluation):
+            try:
+                sample, label = pair
+                numbers.append(operator.index(label))
+            except (TypeError, ValueError):
+                raise InputError(
+                    f"evaluation sample {number} is no (sample, class number)",
+                    hint="Give pairs; a class is an integer, counted from 0.",
+                ) from None
+            if not 0 <= numbers[-1] < classes:
+                raise InputError(f"evaluation sample {number} has class {numbers[-1]}, not 0 to {classes - 1}")
+            yield sample
 
     def batches() -> Iterable[tuple[dict[str, Array], Array]]:
-        for sample, label in evaluation:
-            for frame in frames_of(graph, preprocess, [sample]):
-                yield frame, np.array([label])
+        for frame in frames_of(graph, preprocess, samples(), "evaluation sample"):
+            yield frame, np.array([numbers[-1]])
 
-    return compare.accuracy(graph, integer, batches())
+    found = compare.accuracy(graph, integer, batches())
+    if not found.samples:
+        raise InputError("there is no evaluation sample", hint="Leave evaluation out, or give labelled samples.")
+    return found
 
 
 def _report(

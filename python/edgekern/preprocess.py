@@ -6,6 +6,7 @@ This is the specification of what a model file's preprocess does; the runtime gi
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from edgekern import quant
 from edgekern.errors import InputError
 from edgekern.types import Array, Quant
 
-__all__ = ["CHANNELS", "Box", "Preprocess", "clip_box", "reorder", "resize"]
+__all__ = ["CHANNELS", "Box", "Preprocess", "check_depth", "clip_box", "reorder", "resize"]
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels, top-left origin
 
@@ -68,6 +69,22 @@ def clip_box(box: Box, margin: int, width: int, height: int) -> Box:
     return x0, y0, x1 - x0, y1 - y0
 
 
+def check_depth(mode: str) -> None:
+    """Refuses a picture of more than 8 bits a channel, which Pillow would cut to white and black.
+
+    Args:
+        mode: Pillow's name for the pixels, such as "RGB" or "I;16".
+
+    Raises:
+        InputError: The pixels are 16-bit, 32-bit or float.
+    """
+    if mode.startswith(("I", "F")):
+        raise InputError(
+            f"it has more than 8 bits a pixel (mode {mode})",
+            hint="Scale it to 8 bits as the camera would, and save it again.",
+        )
+
+
 def reorder(image: Array, source: str, target: str) -> Array:
     """uint8 [H, W, C] in the target's channel order.
 
@@ -96,7 +113,8 @@ class Preprocess:
         mean: One number, or one per channel of `channels`.
         std: One number, or one per channel.
         channels: The model's order: "rgb", "bgr" or "gray".
-        layout: Of the source model's input tensor: "nhwc" or "nchw".
+        layout: Of the source model's input tensor, "nhwc" or "nchw", where its shape does not tell; an input whose
+            shape fits only one of them is read as that.
         resize: "bilinear".
         margin: 1/256 of a box's side added on each side before the crop.
 
@@ -120,6 +138,8 @@ class Preprocess:
             raise InputError(f"layout {self.layout!r} is not one of nhwc, nchw")
         if self.resize != "bilinear":
             raise InputError(f"resize {self.resize!r} is not bilinear")
+        object.__setattr__(self, "margin", self._integers("margin", (self.margin,), 1)[0])
+        object.__setattr__(self, "size", self._integers("size", self.size, 2))
         if not 0 <= self.margin <= 256:
             raise InputError(f"margin {self.margin} is outside 0..256 (1/256 of the box side)")
         if min(self.size) < 1 or max(self.size) > 4096:
@@ -130,6 +150,20 @@ class Preprocess:
                 raise InputError(f"{name} needs one finite number, or {self.depth}")
         if not np.isfinite(self.scale) or (np.asarray(self.std) == 0).any():
             raise InputError("scale must be finite and std must not be 0")
+
+    @staticmethod
+    def _integers(name: str, values: object, count: int) -> tuple[int, ...]:
+        try:
+            found = tuple(operator.index(value) for value in values)  # type: ignore[attr-defined]
+        except TypeError:
+            found = ()
+        if len(found) != count:
+            wanted = {
+                "margin": "one integer, in 1/256 of the box's side: 20 is 8 %",
+                "size": "two integers, (height, width)",
+            }
+            raise InputError(f"{name} {values!r} is not {wanted[name]}")
+        return found
 
     @property
     def depth(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph, Port
-from edgekern.preprocess import Preprocess
+from edgekern.preprocess import Preprocess, check_depth
 from edgekern.types import Array
 
 __all__ = ["Sampler", "frames_of", "picture"]
@@ -34,27 +34,32 @@ def picture(source: Any) -> tuple[Array, str]:
             raise InputError("reading image files needs pip install 'edgekern[cli]'") from error
         try:
             with Image.open(source) as image:
+                check_depth(image.mode)
                 return np.asarray(image.convert("RGB")), "rgb"
-        except OSError as error:
-            raise InputError(f"{os.fspath(source)}: {error}") from error
+        except (InputError, OSError) as error:
+            text, hint = (error.args[0], error.hint) if isinstance(error, InputError) else (error, "")
+            raise InputError(f"{os.fspath(source)}: {text}", hint=hint) from error
     image = np.asarray(source)
     if image.ndim == 2:
         image = image[..., None]
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in _ORDERS or 0 in image.shape:
         raise InputError(
-            f"a calibration image is {image.dtype} {image.shape}",
+            f"the image is {image.dtype} {image.shape}",
             hint="With a Preprocess give uint8 images [height, width, 1, 3 or 4], or paths of image files.",
         )
     return image, _ORDERS[image.shape[2]]
 
 
-def frames_of(graph: Graph, preprocess: Preprocess | None, samples: Iterable[Any]) -> Iterator[dict[str, Array]]:
+def frames_of(
+    graph: Graph, preprocess: Preprocess | None, samples: Iterable[Any], what: str = "calibration sample"
+) -> Iterator[dict[str, Array]]:
     """Frames (batch 1) of the float graph's ports.
 
     Args:
         graph: A float graph.
         preprocess: Makes the only input from images; None: samples are the source model's own tensors.
         samples: Images, or arrays with or without a batch dimension, or dicts of them by port name.
+        what: The samples are called in messages.
 
     Raises:
         InputError: A sample does not fit; its number is named.
@@ -70,10 +75,13 @@ def frames_of(graph: Graph, preprocess: Preprocess | None, samples: Iterable[Any
                 names = ", ".join(repr(port.name) for port in graph.inputs)
                 raise InputError(f"it has {sorted(given)}", hint=f"The model's inputs are {names}: give a dict.")
             batch = {port.name: _tensor(graph, port, given[port.name]) for port in graph.inputs}
+            if len({len(x) for x in batch.values()}) > 1:
+                sizes = ", ".join(f"{len(x)} of {name!r}" for name, x in batch.items())
+                raise InputError(f"its batches differ: {sizes}")
             for i in range(len(next(iter(batch.values())))):
                 yield {name: x[i : i + 1] for name, x in batch.items()}
         except InputError as error:
-            raise InputError(f"calibration sample {number}: {error.args[0]}", hint=error.hint) from error
+            raise InputError(f"{what} {number}: {error.args[0]}", hint=error.hint) from error
 
 
 def _normalised(graph: Graph, preprocess: Preprocess, crop: Array) -> Array:
@@ -137,6 +145,8 @@ class Sampler:
         return self._hash.hexdigest()
 
     def held(self, most: int | None = None) -> dict[str, Array]:
-        """The kept frames as one batch, in their order."""
-        frames = [frame for _, frame in sorted(self._held, key=lambda pair: pair[0])][:most]
+        """The kept frames as one batch, in their order; with `most`, that many of them, evenly spread."""
+        frames = [frame for _, frame in sorted(self._held, key=lambda pair: pair[0])]
+        if most is not None and most < len(frames):
+            frames = [frames[int(i)] for i in np.linspace(0, len(frames) - 1, most).round()]
         return {name: np.concatenate([frame[name] for frame in frames]) for name in frames[0]}

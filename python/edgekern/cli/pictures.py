@@ -15,7 +15,7 @@ import numpy.typing as npt
 import typer
 
 from edgekern.errors import InputError
-from edgekern.preprocess import Box
+from edgekern.preprocess import Box, check_depth
 
 __all__ = ["Folder", "Labelled", "Picture", "parse_box", "read_labels", "read_picture"]
 
@@ -34,9 +34,12 @@ def read_picture(source: Path | io.BytesIO, name: str = "", channels: str = "rgb
 
     try:
         with Image.open(source) as image:
+            check_depth(image.mode)
             return np.asarray(image.convert("L" if channels == "gray" else "RGB"))
     except FileNotFoundError:
         raise
+    except InputError as error:
+        raise InputError(f"{name or source}: {error.args[0]}", hint=error.hint) from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise InputError(
             f"{name or source} is not a picture that can be read: {error}",

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the caller gives to a compile: samples, labelled samples, a preprocess. Wrong ones are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="compiling needs the extra `compile`")
+
+from edgekern.calibrate.samples import Sampler, picture  # noqa: E402
+from edgekern.compiler import build  # noqa: E402
+from edgekern.errors import InputError  # noqa: E402
+from edgekern.preprocess import Preprocess  # noqa: E402
+from small_onnx import model, node, normal  # noqa: E402
+
+X = normal(6, 4)
+
+
+def dense(classes: int = 3) -> Any:
+    return model([node("MatMul", "x w", "y")], {"x": ["n", 4]}, "y", {"w": normal(4, classes)})
+
+
+# ---- calibration --------------------------------------------------------------------------------
+
+
+def test_the_compared_frames_are_spread_over_all_held() -> None:
+    sampler = Sampler(({"x": np.full((1, 1), i, np.float32)} for i in range(100)), 100)
+    assert len(list(sampler)) == 100
+    assert sampler.held()["x"].ravel().tolist() == list(range(100))
+    assert sampler.held(5)["x"].ravel().tolist() == [0, 25, 50, 74, 99]
+    assert sampler.held(200)["x"].size == 100
+
+
+def test_unequal_batches_in_one_sample_are_refused() -> None:
+    proto = model([node("Add", "a b", "y")], {"a": ["n", 4], "b": ["n", 4]}, "y")
+    good = {"a": normal(3, 4), "b": normal(3, 4, seed=1)}
+    with pytest.raises(InputError, match="calibration sample 1: its batches differ: 3 of 'a', 2 of 'b'"):
+        build(proto, [good, {"a": normal(3, 4), "b": normal(2, 4)}])
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_a_deep_picture_is_refused(dtype: Any, tmp_path: Path) -> None:
+    """Pillow would cut everything above 255 to white."""
+    image = pytest.importorskip("PIL.Image", reason="reading pictures needs the extra `cli`")
+    from edgekern.cli.pictures import read_picture
+
+    path = tmp_path / ("deep.png" if dtype == np.uint16 else "deep.tiff")
+    image.fromarray(np.arange(64, dtype=dtype).reshape(8, 8) * dtype(900)).save(path)
+    for read in (picture, read_picture):
+        with pytest.raises(InputError, match=r"deep.*more than 8 bits"):
+            read(path)
+
+
+# ---- evaluation ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([], "no evaluation sample"),
+        ([(X[0], 1), (X[1], "1")], r"evaluation sample 1 is no \(sample, class number\)"),
+        ([(X[0], 1.0)], "evaluation sample 0 is no"),
+        ([X[0]], "evaluation sample 0 is no"),
+        ([(X[0], 99)], "sample 0 has class 99, not 0 to 2"),
+        ([(X[0], -1)], "class -1"),
+        ([(X[0], 0), (X[1], 0), (normal(5), 0)], "^evaluation sample 2: it is float32"),
+    ],
+    ids=["none", "text", "float", "no pair", "too great", "negative", "wrong sample"],
+)
+def test_a_wrong_evaluation_is_named(given: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        build(dense(), X, evaluation=given)
+
+
+def test_an_evaluation_counts() -> None:
+    truth = (X @ normal(4, 3)).argmax(1)
+    wrong = (truth + 1) % 3
+    for labels, share in ((truth, 1.0), (wrong, 0.0), ([*truth[:3], *wrong[3:]], 0.5)):
+        accuracy = build(dense(), X, evaluation=zip(X, labels, strict=True))[1].accuracy
+        assert accuracy is not None
+        assert (accuracy.samples, accuracy.float32) == (6, share)
+
+
+# ---- labels -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("labels", [range(3), ["a", "b", 3], ["a", "b", "c\0"]], ids=["range", "number", "NUL"])
+def test_labels_are_texts(labels: Any) -> None:
+    with pytest.raises(InputError, match=r"label \d is"):
+        build(dense(), X, labels=labels)
+
+
+def test_labels_may_be_an_array() -> None:
+    assert build(dense(), X, labels=np.array(["a", "b", "c"]))[0].labels == ("a", "b", "c")
+
+
+def test_labels_are_counted_before_the_calibration() -> None:
+    def forbidden() -> Any:
+        raise AssertionError("a sample was read")
+        yield
+
+    with pytest.raises(InputError, match="2 labels for 3 classes"):
+        build(dense(), forbidden(), labels=["a", "b"])
+
+
+# ---- the preprocess -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"margin": 0.08}, "margin.*1/256"),
+        ({"margin": 20.0}, "margin"),
+        ({"margin": 300}, r"outside 0\.\.256"),
+        ({"size": (48.0, 48.0)}, r"two integers, \(height, width\)"),
+        ({"size": 48}, "two integers"),
+        ({"size": (48, 48, 3)}, "two integers"),
+        ({"size": (0, 48)}, "outside"),
+    ],
+)
+def test_a_wrong_preprocess_is_named(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Preprocess(**{"size": (48, 48), **given})
+
+
+def test_any_integer_will_do() -> None:
+    made = Preprocess(np.array([48, 32]), margin=np.int64(20))  # type: ignore[arg-type]
+    assert made == Preprocess((48, 32), margin=20)
+    assert (type(made.size), type(made.size[0]), type(made.margin)) == (tuple, int, int)
