@@ -3,19 +3,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import operator
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekern.artifact import Artifact, Decision, KnownAnswer, write
-from edgekern.calibrate import compare
+from edgekern.artifact import Artifact, Decision, write
 from edgekern.calibrate.bias import correct_biases
 from edgekern.calibrate.clipping import METHODS, min_max, search_weight_scales
 from edgekern.calibrate.integer import channel_axis
@@ -40,7 +35,17 @@ from edgekern.passes import (
     remove_no_ops,
 )
 from edgekern.preprocess import Preprocess
-from edgekern.report import Accuracy, Report
+from edgekern.record import (
+    COMPARED,
+    accuracy_of,
+    class_names,
+    final_size,
+    known_answer,
+    provenance_of,
+    report_of,
+    source_bytes,
+)
+from edgekern.report import Report
 from edgekern.types import Array, DType
 
 if TYPE_CHECKING:
@@ -49,8 +54,6 @@ if TYPE_CHECKING:
     from edgekern.model import Model
 
 __all__ = ["PASSES", "Settings", "build", "compile", "optimise"]
-
-_GOLDEN = 251  # elements of the known answer's input; a prime, so that rows of a picture differ
 
 #: The order of the passes over the float graph.
 PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
@@ -63,7 +66,6 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("names", name_tensors.run),
 )
 
-_COMPARED = 64  # frames the report compares, drawn evenly from the calibration samples
 _MOST_HELD = 256  # frames held for bias correction
 _BUDGET = 1 << 24  # elements of the largest unfolded convolution input over all held frames
 
@@ -175,7 +177,7 @@ def build(
     if preprocess is not None and len(imported.inputs) > 1:
         raise InputError(f"a Preprocess feeds one input; the model has {len(imported.inputs)}")
     graph, changes = optimise(_tempered(verify(imported), settings.temperature))
-    names = _names(labels, graph)
+    names = class_names(labels, graph)
     held = _frames_held(graph)
     sampler = Sampler(frames_of(graph, preprocess, calibration), held)
     seen = observe(graph, sampler, progress)
@@ -186,26 +188,19 @@ def build(
     if settings.bias_correction:
         integer = verify(correct_biases(graph, integer, sampler.held()))
     outside = integer if preprocess is None else _byte_port(integer, preprocess)
-    data, size = _source_bytes(source, proto)
-    provenance = {
-        "source_sha256": hashlib.sha256(data).hexdigest(),
-        "calibration": {"samples": sampler.count, "sha256": sampler.digest, "method": settings.method},
-        "bias_correction": settings.bias_correction,
-        "edgekern": _version(),
-        "numpy": np.__version__,
-        "blas": _blas(),
-    }
+    data, size = source_bytes(source, proto)
+    provenance = provenance_of(data, sampler, settings)
     artifact = Artifact(
         graph=outside,
         preprocess=preprocess,
         labels=names,
         decision=_decision(settings, names),
-        known_answer=_known_answer(outside, integer, sampler.first),
+        known_answer=known_answer(outside, integer, sampler.first),
         provenance=provenance,
     )
-    accuracy = None if evaluation is None else _accuracy(graph, integer, preprocess, evaluation)
-    report = _report(settings, sampler, graph, integer, accuracy, size, changes)
-    report = replace(report, bytes=_final_size(artifact, report))
+    accuracy = None if evaluation is None else accuracy_of(graph, integer, preprocess, evaluation)
+    report = report_of(settings, sampler, graph, integer, accuracy, size, changes)
+    report = replace(report, bytes=final_size(artifact, report))
     return replace(artifact, provenance={**provenance, "report": report.to_json()}), report
 
 
@@ -232,7 +227,7 @@ def _frames_held(graph: Graph) -> int:
             weights = graph.constants[node.constants[0]]
             pixels = graph.types[node.output].size // weights.shape[0]
             largest = max(largest, pixels * weights[0].size)
-    return max(_COMPARED // 8, min(_MOST_HELD, _BUDGET // max(largest, 1)))
+    return max(COMPARED // 8, min(_MOST_HELD, _BUDGET // max(largest, 1)))
 
 
 def _byte_range(preprocess: Preprocess) -> tuple[float, float]:
@@ -275,129 +270,7 @@ def _byte_port(graph: Graph, preprocess: Preprocess) -> Graph:
     return replace(graph, inputs=(replace(port, dtype=DType.UINT8, perm=tuple(range(rank))),))
 
 
-def _known_answer(outside: Graph, integer: Graph, first: Mapping[str, Array]) -> KnownAnswer:
-    """The golden frame: a few elements of the first calibration sample, over and over, which a file holds in little."""
-    from edgekern.graph.run import feed, fetch
-
-    golden = {}
-    for port, inner in zip(outside.inputs, integer.inputs, strict=True):
-        sample = first[inner.name]
-        if port.dtype is not DType.FLOAT32:
-            sample = fetch(outside, port, feed(integer, inner, sample))
-        apart = max(1, sample.size // _GOLDEN)
-        golden[port.name] = np.resize(sample.ravel()[::apart][:_GOLDEN], sample.shape)
-    return KnownAnswer.of(outside, golden)
-
-
 def _decision(settings: Settings, labels: Sequence[str]) -> Decision | None:
     if not labels and settings.temperature == 1 and settings.abstain_threshold == 0:
         return None
     return Decision(settings.abstain_threshold, settings.temperature)
-
-
-def _names(labels: Iterable[object] | None, graph: Graph) -> tuple[str, ...]:
-    """The classes' names: as many as the first output has elements, or none."""
-    names = () if labels is None else (labels,) if isinstance(labels, str) else tuple(labels)
-    for number, name in enumerate(names):
-        if not isinstance(name, str) or "\0" in name:
-            raise InputError(f"label {number} is {name!r}, not a text", hint="Labels are the classes' names.")
-    classes = graph.types[graph.outputs[0].tensor].size
-    if names and len(names) != classes:
-        raise InputError(f"{len(names)} labels for {classes} classes")
-    return tuple(str(name) for name in names)
-
-
-def _accuracy(
-    graph: Graph, integer: Graph, preprocess: Preprocess | None, evaluation: Iterable[tuple[Any, int]]
-) -> Accuracy:
-    classes = graph.types[graph.outputs[0].tensor].size
-    numbers: list[int] = []
-
-    def samples() -> Iterable[Any]:
-        for number, pair in enumerate(evaluation):
-            try:
-                sample, label = pair
-                numbers.append(operator.index(label))
-            except (TypeError, ValueError):
-                raise InputError(
-                    f"evaluation sample {number} is no (sample, class number)",
-                    hint="Give pairs; a class is an integer, counted from 0.",
-                ) from None
-            if not 0 <= numbers[-1] < classes:
-                raise InputError(f"evaluation sample {number} has class {numbers[-1]}, not 0 to {classes - 1}")
-            yield sample
-
-    def batches() -> Iterable[tuple[dict[str, Array], Array]]:
-        for frame in frames_of(graph, preprocess, samples(), "evaluation sample"):
-            yield frame, np.array([numbers[-1]])
-
-    found = compare.accuracy(graph, integer, batches())
-    if not found.samples:
-        raise InputError("there is no evaluation sample", hint="Leave evaluation out, or give labelled samples.")
-    return found
-
-
-def _report(
-    settings: Settings,
-    sampler: Sampler,
-    graph: Graph,
-    integer: Graph,
-    accuracy: Accuracy | None,
-    source_bytes: int,
-    changes: tuple[str, ...],
-) -> Report:
-    feeds = sampler.held(_COMPARED)
-    rows = compare.layers(graph, integer, feeds)
-    return Report(
-        method=settings.method,
-        bias_correction=settings.bias_correction,
-        calibration_samples=sampler.count,
-        compared_samples=len(next(iter(feeds.values()))),
-        outputs=compare.outputs(graph, integer, feeds),
-        layers=rows,
-        accuracy=accuracy,
-        source_bytes=source_bytes,
-        bytes=0,
-        macs=sum(row.macs for row in rows),
-        parameters=sum(value.size for value in graph.constants.values()),
-        changes=changes,
-    )
-
-
-def _final_size(artifact: Artifact, report: Report) -> int:
-    """Bytes of the file that says its own size."""
-    size = 0
-    for _ in range(4):
-        given = replace(artifact, provenance={**artifact.provenance, "report": replace(report, bytes=size).to_json()})
-        found = len(write(given))
-        if found == size:
-            break
-        size = found
-    return size
-
-
-def _source_bytes(source: object, proto: onnx.ModelProto) -> tuple[bytes, int]:
-    """What identifies the source, and its size: weights in files beside it included."""
-    if isinstance(source, bytes):
-        data = source
-    elif isinstance(source, (str, os.PathLike)):
-        data = Path(source).read_bytes()
-    else:
-        data = proto.SerializeToString(deterministic=True)
-    if proto.ByteSize() > len(data):
-        data += proto.SerializeToString(deterministic=True)
-    return data, max(len(data), proto.ByteSize())
-
-
-def _version() -> str:
-    try:
-        return metadata.version("edgekern")
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def _blas() -> str:
-    """Name and version of NumPy's BLAS."""
-    found: Any = np.show_config(mode="dicts")
-    blas = dict(found or {}).get("Build Dependencies", {}).get("blas", {})
-    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()

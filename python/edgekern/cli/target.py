@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Refuses a file that cannot be written before the work begins whose result it would hold."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from edgekern.errors import InputError
+
+__all__ = ["check_target"]
+
+
+def check_target(path: Path) -> None:
+    """Makes sure that a file of this name can appear; it leaves nothing behind.
+
+    Raises:
+        InputError: The name is a folder's, its folder does not exist, or nothing can be written there.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: nothing can be written over it", hint="Give the name of a file in it.")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path.parent} is no folder: {path.name} could not be written there")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as probe:
+            probe.write(b"\0")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
