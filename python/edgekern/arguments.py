@@ -17,6 +17,7 @@ from edgekern.types import Array
 __all__ = ["box_rows", "dense_frame", "fitting", "limit_in_bytes"]
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_BOX = "A box is (x, y, width, height) in pixels from the top left."
 
 
 def limit_in_bytes(limit: int | str | None) -> int:
@@ -65,13 +66,16 @@ def dense_frame(frame: Any, depth: int) -> Array:
 
 def box_rows(boxes: Sequence[Box] | Array) -> Array:
     """int32 [n, 4]."""
-    array = np.asarray(boxes)
+    try:
+        array = np.asarray(boxes)
+    except ValueError:  # rows of different lengths
+        raise InputError("boxes differ in length", hint=_BOX) from None
     if array.size == 0:
         return np.empty((0, 4), np.int32)
     if array.ndim != 2 or array.shape[1] != 4 or not np.issubdtype(array.dtype, np.integer):
         raise InputError(
             f"boxes are {array.dtype.name} {array.shape}, not integers [n, 4]",
-            hint="A box is (x, y, width, height) in pixels from the top left.",
+            hint=_BOX,
         )
     if array.dtype != np.int32 and (np.abs(array.astype(np.float64)) >= 2**31).any():
         raise InputError("a box has a number beyond 32 bits")

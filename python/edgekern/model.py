@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -115,6 +114,8 @@ class Model:
         >>> Model.from_bytes(Path("signs.ekm").read_bytes(), isa="scalar").labels[14]
         'Stop'
         """
+        if threads < 1:
+            raise InputError(f"threads is {threads}; a frame needs one")
         core = _core.Model(data)
         check = selftest and core.describe()["has_known_answer"]
         limit = limit_in_bytes(memory_limit)
@@ -318,10 +319,15 @@ class Model:
     def provenance(self) -> Mapping[str, Any]:
         """Where the file comes from: source digest, calibration, edgekern version.
 
+        Raises:
+            CorruptModelError: It is no JSON object; such a file still runs.
+
         >>> len(ek.SignClassifier().model.provenance["source_sha256"])
         64
         """
-        return MappingProxyType(json.loads(self._provenance) if self._provenance else {})
+        from edgekern.artifact.reader import parse_provenance
+
+        return MappingProxyType(parse_provenance(self._provenance) if self._provenance else {})
 
     @property
     def report(self) -> Mapping[str, Any]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 from ekm_fields import File, rehashed
 
 from edgekern import _core
+from edgekern.__main__ import main
 from edgekern.artifact import write
 from edgekern.errors import CorruptModelError, EdgekernError, ModelFormatError, VersionError
 from edgekern.model import Model
-from sample_models import every_op
+from sample_models import classifier, every_op
 
 FILE = File.of(write(every_op()))
 NAN, INF = float("nan"), float("inf")
@@ -299,3 +302,25 @@ def test_random_lies_do_no_harm() -> None:
     assert all(fields)
     assert len(fields) > 1000, "the mutations hardly hurt: the test is weak"
     assert ran > 20, "hardly any mutation survives: the test never reaches the runtime"
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", "{bad", "null", '"a"', "[" * 60_000], ids=["list", "cut", "null", "text", "deep"]
+)
+def test_a_provenance_that_is_no_object_is_named(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runtime carries it unread, so the model runs; whoever looks at it gets told."""
+    monkeypatch.setattr("edgekern.artifact.writer._json", lambda _: text.encode())
+    data = write(classifier())
+    model = Model.from_bytes(data)
+    x = np.zeros(model.inputs[0].shape, model.inputs[0].dtype)
+    assert model.run(x).shape == (1, 5)
+    for look in (lambda: model.provenance, lambda: model.report, lambda: model.reference(x)):
+        with pytest.raises(CorruptModelError, match="no JSON object"):
+            look()
+    path = tmp_path / "lie.ekm"
+    path.write_bytes(data)
+    if find_spec("typer"):
+        assert main(["inspect", str(path)]) == 1
+        assert "no JSON object" in capsys.readouterr().err

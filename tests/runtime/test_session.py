@@ -156,6 +156,14 @@ def test_two_sessions_run_side_by_side(data: bytes) -> None:
 def test_more_threads_are_refused_in_words(data: bytes) -> None:
     with pytest.raises(InputError, match="one session per thread"):
         Model.from_bytes(data, threads=2)
+    for none in (0, -1):
+        with pytest.raises(InputError, match=f"threads is {none}"):
+            Model.from_bytes(data, threads=none)
+
+
+def test_boxes_of_different_lengths_are_refused(data: bytes) -> None:
+    with pytest.raises(InputError, match=r"differ in length.*width, height"):
+        Model.from_bytes(data).run_image(np.zeros((30, 30, 3), np.uint8), boxes=[(1, 2, 3, 4), (1, 2, 3)])
 
 
 @pytest.mark.parametrize("isa", ["sse9", "avx2,nope", "neon" if platform.machine() == "x86_64" else "avx2"])

@@ -20,7 +20,7 @@ from edgekern.ops import registry
 from edgekern.preprocess import Preprocess
 from edgekern.types import Array, DType, Quant, TensorType
 
-__all__ = ["read"]
+__all__ = ["parse_provenance", "read"]
 
 _NAMES = {number: name for name, number in layout.OPCODES.items()}
 _KINDS = {number: name for name, number in layout.KINDS.items()}
@@ -179,6 +179,21 @@ class _GraphReader:
         return Graph(inputs, outputs, nodes, types, constants)
 
 
+def parse_provenance(text: str | bytes, offset: int = 0) -> dict[str, Any]:
+    """The JSON object that says where a model comes from; the runtime carries it unread.
+
+    Raises:
+        CorruptModelError: It is no JSON object.
+    """
+    try:
+        found = json.loads(text)
+    except (RecursionError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        _refuse("the provenance is no JSON object", offset, "provenance")
+    return found
+
+
 def _numbers(value: Any) -> float | tuple[float, ...]:
     return tuple(float(v) for v in value) if isinstance(value, list) else float(value)
 
@@ -250,10 +265,7 @@ def read(data: bytes) -> Artifact:
     graph = _GraphReader(data, sections).graph()
     provenance: dict[str, Any] = {}
     if at := sections.get("provenance"):
-        try:
-            provenance = dict(json.loads(data[at[0] : at[0] + at[1]]))
-        except ValueError:
-            _refuse("the provenance is no JSON object", at[0], "provenance")
+        provenance = parse_provenance(data[at[0] : at[0] + at[1]], at[0])
     preprocess, decision, answer = None, None, None
     labels: tuple[str, ...] = ()
     if at := sections.get("preprocess"):
