@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import numpy as np
 import pytest
 
 from edgekern.__main__ import main
+from edgekern.artifact import Artifact, write
+from edgekern.preprocess import Preprocess
 from edgekern.signs.stream import frames
+from sample_models import Builder
 
 pytest.importorskip("typer", reason="the command line needs the extra `cli`")
 Image = pytest.importorskip("PIL.Image", reason="the command line needs the extra `cli`")
@@ -65,9 +69,39 @@ def test_demo_json_gets_nine_of_ten_right(tmp_path: Path, capsys: pytest.Capture
     assert data["kernels"]
 
 
-def test_demo_leaves_no_file_where_it_cannot_write(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--frames", "1", "--out", "/dev/full/sheet.png"]) == 1
-    assert capsys.readouterr().err.startswith("edgekern: ")
+@pytest.mark.parametrize("out", ["/dev/full/sheet.png", ".", ""])
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(
+    out: str, crops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delattr("edgekern.signs.SignClassifier.classify_regions")
+    for command in (["demo", "--out", out], ["eval", str(crops), "--labels", "labels.csv", "--confusion", out]):
+        assert main(command) == 1
+        told = capsys.readouterr()
+        assert told.err.startswith("edgekern: ")
+        assert "folder" in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_costs_the_picture_alone(
+    crops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for module in ("demo", "eval"):
+        monkeypatch.setattr(f"edgekern.cli.{module}.save_png", full)
+    sheet = str(tmp_path / "a.png")
+    for command in (
+        ["demo", "--frames", "1", "--out", sheet],
+        ["eval", str(crops), "--labels", str(crops / "labels.csv"), "--confusion", sheet],
+    ):
+        for options, figures in (([], r"\d+ of 21 right"), (["--json"], r'"right": \d+')):
+            assert main([*command, *options]) == 1
+            told = capsys.readouterr()
+            assert re.search(figures, told.out)
+            assert "No space left" in told.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_classify_names_files(crops: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,6 +184,54 @@ def test_eval_refuses_labels_that_no_class_has(crops: Path, tmp_path: Path, caps
     labels.write_text("file,label\nnone.png,1\n")
     assert main(["eval", str(crops), "--labels", str(labels)]) == 1
     assert "none.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (b"file,label\n0.png\n", "labels.csv:2: there is no label"),
+        (b"file,label\n0.png,14\n,14\n", "labels.csv:3: there is no file"),
+        (b"file,label\n0.png,W\xe4rme\n", "labels.csv is not UTF-8 at byte 18"),
+        (b"file,label\n0.png,999\n", "labels.csv:2: 0.png"),
+        (b"file,label,roi_x1,roi_y1,roi_x2,roi_y2\n0.png,14,0,0,9,9\n1.png,14,900,900,950,950\n", "csv:3: 1.png: box"),
+        (b"file,label,roi_x1,roi_y1,roi_x2,roi_y2\n0.png,14,0,0,9\n", "labels.csv:2: roi_"),
+    ],
+    ids=["no label", "no file", "Latin-1", "no class", "box outside", "short box"],
+)
+def test_eval_names_the_line(
+    rows: bytes, words: str, crops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_bytes(rows)
+    assert main(["eval", str(crops), "--labels", str(labels)]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_a_cut_archive_is_named(crops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, cut = tmp_path / "whole.tar.gz", tmp_path / "cut.tar.gz"
+    with tarfile.open(whole, "w:gz") as tar:
+        for path in crops.glob("*.png"):
+            tar.add(path, path.name)
+    data = whole.read_bytes()
+    for end in (0, 5, 100, len(data) // 2, len(data) * 3 // 4):
+        cut.write_bytes(data[:end])
+        assert main(["eval", str(cut), "--labels", str(crops / "labels.csv")]) == 1
+        assert "cut.tar.gz" in capsys.readouterr().err
+    cut.write_bytes(data[: len(data) // 2] + b"\xff" * 40 + data[len(data) // 2 + 40 :])
+    assert main(["eval", str(cut), "--labels", str(crops / "labels.csv")]) == 1
+    assert "cut.tar.gz" in capsys.readouterr().err
+
+
+def test_a_model_that_is_no_classifier_is_refused(
+    crops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    b = Builder((1, 12, 12, 3))
+    graph = b.graph({"logits": b.reshape(b.linear("t0", 43), (1, 43))})
+    path = tmp_path / "logits.ekm"
+    path.write_bytes(write(Artifact(graph, Preprocess((12, 12)), tuple(f"class {i}" for i in range(43)))))
+    for command in (["classify", str(crops / "0.png")], ["eval", str(crops), "--labels", str(crops / "labels.csv")]):
+        assert main([*command, "--model", str(path)]) == 1
+        assert "ends in a Softmax" in capsys.readouterr().err
 
 
 def test_kernels_lists_the_build(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,22 +21,25 @@ pytest.importorskip("flatbuffers", reason="compiling needs the extra `compile`")
 Image = pytest.importorskip("PIL.Image", reason="the command line needs the extra `cli`")
 
 
-def network(path: Path, op: str = "Relu", height: int | str = 12) -> Path:
-    """Writes conv 3x3 -> op -> global average -> 4 classes, NCHW, 3 x height x 16."""
+def network(path: Path, op: str = "Relu", height: int | str = 12, layout: str = "nchw", softmax: bool = False) -> Path:
+    """Writes conv 3x3 -> op -> global average -> 4 classes, 3 x height x 16."""
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)
     weights = rng.normal(0, 0.3, (4, 3, 3, 3)).astype(np.float32)
     nodes = [
-        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        *([helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2])] if layout == "nhwc" else []),
+        helper.make_node("Conv", ["t" if layout == "nhwc" else "x", "w"], ["c"], pads=[1, 1, 1, 1]),
         helper.make_node(op, ["c"], ["r"]),
         helper.make_node("GlobalAveragePool", ["r"], ["g"]),
-        helper.make_node("Flatten", ["g"], ["y"]),
+        helper.make_node("Flatten", ["g"], ["f" if softmax else "y"]),
+        *([helper.make_node("Softmax", ["f"], ["y"])] if softmax else []),
     ]
+    shape = [1, height, 16, 3] if layout == "nhwc" else [1, 3, height, 16]
     graph = helper.make_graph(
         nodes,
         "small",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, height, 16])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
         [numpy_helper.from_array(weights, "w")],
     )
@@ -130,6 +133,13 @@ def test_an_open_size_is_asked_for(tmp_path: Path, pictures: Path, capsys: pytes
         ("Relu", ["--layout", "chwn"], 1, "chwn"),
         ("Relu", ["--method", "guess"], 1, "guess"),
         ("Relu", ["--labels", "nowhere.txt"], 1, "nowhere.txt"),
+        ("Relu", ["--labels", "latin1.txt"], 1, "latin1.txt is not UTF-8 at byte 1"),
+        ("Relu", ["--labels", "two.txt"], 1, "2 labels for 4 classes"),
+        ("Relu", ["--scale", "1e400"], 2, "--scale"),
+        ("Relu", ["--scale", "1,2,3"], 2, "--scale"),
+        ("Relu", ["--layout", "nhwc"], 1, "Give --layout nchw"),
+        ("Relu", ["--abstain-threshold", "2"], 1, "abstain_threshold"),
+        ("Relu", ["--temperature", "2"], 1, "Softmax"),
     ],
 )
 def test_a_failing_compile_leaves_no_file(
@@ -140,9 +150,13 @@ def test_a_failing_compile_leaves_no_file(
     tmp_path: Path,
     pictures: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, folder = network(tmp_path / "net.onnx", op), tmp_path / "out"
     folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    Path("latin1.txt").write_bytes("Wär\n".encode("latin-1"))
+    Path("two.txt").write_text("a\nb\n")
     out = ["-o", str(folder / "net.ekm")]
     command = ["compile", str(source), "--calibration", str(pictures), *options, *out]
     assert main(command) == status
@@ -150,6 +164,65 @@ def test_a_failing_compile_leaves_no_file(
     assert words in told.err
     assert "Traceback" not in told.err
     assert list(folder.iterdir()) == []
+
+
+def test_options_reach_the_model(tmp_path: Path, pictures: Path) -> None:
+    """The layout follows the network where it is not given; a byte order mark is no part of a label."""
+    labels = tmp_path / "labels.txt"
+    labels.write_text("a\nb\nc\nd\n", encoding="utf-8-sig")
+    models = {}
+    for number, (layout, options) in enumerate(
+        [("nchw", []), ("nhwc", []), ("nhwc", ["--layout", "nhwc"]), ("nhwc", ["--temperature", "4"])]
+    ):
+        source, out = network(tmp_path / f"{layout}.onnx", layout=layout, softmax=True), tmp_path / f"{number}.ekm"
+        command = ["compile", str(source), "--calibration", str(pictures), "-o", str(out), "--labels", str(labels)]
+        assert main([*command, "--abstain-threshold", "0.25", *options]) == 0
+        model = models[number] = load(out)
+        assert model.labels == ("a", "b", "c", "d")
+        assert model.abstain_threshold == 0.25
+        assert model.preprocess is not None
+        assert (model.preprocess.layout, model.preprocess.size) == (layout, (12, 16))
+    picture = np.asarray(Image.open(pictures / "0.png"))
+    cold, also_cold, same, hot = (models[i].run_image(picture) for i in range(4))
+    assert np.array_equal(cold, also_cold)
+    assert np.array_equal(cold, same)
+    assert hot.max() < cold.max()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--size", "12x16"), ("--scale", "1"), ("--mean", "0"), ("--std", "1"), ("--channels", "rgb"), ("--margin", "0")],
+)
+def test_options_of_pictures_are_refused_with_tensors(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "0.npy", np.zeros((3, 12, 16), np.float32))
+    source, out = network(tmp_path / "net.onnx"), tmp_path / "net.ekm"
+    command = ["compile", str(source), "--calibration", str(tmp_path), "-o", str(out)]
+    assert main([*command, option, value]) == 2
+    assert option in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no zip", b"no array"])
+def test_a_broken_tensor_is_named(data: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "0.npy").write_bytes(data)
+    command = ["compile", str(network(tmp_path / "net.onnx")), "--calibration", str(tmp_path)]
+    assert main([*command, "-o", str(tmp_path / "net.ekm")]) == 1
+    assert "0.npy is no NumPy array" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", [".", "", "folder", "nowhere/net.ekm", "/dev/full/net.ekm"])
+def test_an_impossible_target_is_refused_before_the_work(
+    out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the network is looked at: there is none."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    assert main(["compile", "none.onnx", "--calibration", "none", "-o", out]) == 1
+    told = capsys.readouterr().err
+    assert "is a folder" in told or "is no folder" in told
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 
 def test_a_broken_network_leaves_no_file(tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ def picture(source: Any) -> tuple[Array, str]:
             with Image.open(source) as image:
                 check_depth(image.mode)
                 return np.asarray(image.convert("RGB")), "rgb"
-        except (InputError, OSError) as error:
+        except (EOFError, OSError, SyntaxError, ValueError) as error:
             text, hint = (error.args[0], error.hint) if isinstance(error, InputError) else (error, "")
             raise InputError(f"{os.fspath(source)}: {text}", hint=hint) from error
     image = np.asarray(source)

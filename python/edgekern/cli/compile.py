@@ -4,21 +4,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import typer
 
-from edgekern.cli.pictures import Folder
+from edgekern.cli.pictures import Folder, read_text
 from edgekern.cli.screen import Json, print_json, print_table, say, tail, working
+from edgekern.cli.target import check_target
 from edgekern.errors import InputError
 from edgekern.model import Model
-from edgekern.preprocess import Preprocess
+from edgekern.preprocess import CHANNELS, Preprocess
 
 if TYPE_CHECKING:
     from edgekern.report import Report
@@ -34,16 +36,24 @@ def compile(
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The model file to write, *.ekm.")],
-    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the input; the network's own if it is fixed there.")] = "",
-    scale: Annotated[str, typer.Option(help="Of a camera byte: a number or fraction.")] = "1/255",
-    mean: Annotated[str, typer.Option(help="Subtracted after scaling; one, or one a channel.")] = "0",
-    std: Annotated[str, typer.Option(help="Divided by, last; one, or one a channel.")] = "1",
-    channels: Annotated[str, typer.Option(help="The network's order: rgb, bgr or gray.")] = "rgb",
-    layout: Annotated[str, typer.Option(help="Of the network's input: nchw (PyTorch) or nhwc (Keras).")] = "nchw",
-    margin: Annotated[int, typer.Option(help="1/256 of a box's side that is added all round before a crop.")] = 0,
+    size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH of the input; the network's own if it is fixed there.")
+    ] = None,
+    scale: Annotated[str | None, typer.Option(help="Of a camera byte: a number or fraction; 1/255.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Subtracted after scaling; one, or one a channel; 0.")] = None,
+    std: Annotated[str | None, typer.Option(help="Divided by, last; one, or one a channel; 1.")] = None,
+    channels: Annotated[str | None, typer.Option(help="The network's order: rgb, bgr or gray; rgb.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="Of the network's input: nchw (PyTorch) or nhwc (Keras); as its shape tells.")
+    ] = None,
+    margin: Annotated[
+        int | None, typer.Option(help="1/256 of a box's side that is added all round before a crop; 0.")
+    ] = None,
     labels: Annotated[Path | None, typer.Option(help="Text file with the classes' names, one a line.")] = None,
     method: Annotated[str, typer.Option(help="How ranges are chosen: mse, minmax or percentile.")] = "mse",
     bias_correction: Annotated[bool, typer.Option(help="Make up for the mean error of each channel.")] = True,
+    temperature: Annotated[float, typer.Option(help="Divides the logits before the final softmax.")] = 1.0,
+    abstain_threshold: Annotated[float, typer.Option(help="Least confidence that is not an abstention.")] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Compile a float ONNX network to int8, and compare the two.
@@ -53,29 +63,34 @@ def compile(
     from edgekern.artifact import write
     from edgekern.compiler import Settings, build
 
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out.parent} is no folder: {out.name} could not be written there")
-    names = labels.read_text(encoding="utf-8").splitlines() if labels else None
+    check_target(out)
+    names = read_text(labels).splitlines() if labels else None
     tensors = sorted(calibration.glob("*.npy")) if calibration.is_dir() else []
-    settings = Settings(method=method, bias_correction=bias_correction)
+    settings = Settings(method, bias_correction, temperature, abstain_threshold)
+    pixels = {
+        "size": size,
+        "scale": scale,
+        "mean": mean,
+        "std": std,
+        "channels": channels,
+        "layout": layout,
+        "margin": margin,
+    }
     with ExitStack() as stack:
         preprocess: Preprocess | None = None
         samples: Iterator[Any]
         if tensors:
+            if useless := [f"--{name}" for name, value in pixels.items() if value is not None]:
+                raise typer.BadParameter(
+                    f"{', '.join(useless)}: {calibration} holds *.npy tensors, which are taken as they are; "
+                    "calibrate with pictures for a model that takes pictures"
+                )
             samples = (_tensor(path) for path in working(tensors, "Calibrating"))
         else:
             pictures = stack.enter_context(Folder(calibration))
             if not len(pictures):
                 raise InputError(f"{calibration} has no picture and no *.npy tensor")
-            preprocess = Preprocess(
-                size=_size(size, "--size") if size else _input_size(network, layout),
-                scale=_numbers(scale, "--scale")[0],
-                mean=_one_or_each(_numbers(mean, "--mean")),
-                std=_one_or_each(_numbers(std, "--std")),
-                channels=channels,
-                layout=layout,
-                margin=margin,
-            )
+            preprocess = _preprocess(network, pixels)
             samples = working(pictures, "Calibrating", len(pictures))
         artifact, report = build(network, samples, preprocess, names, settings)
     Model.from_bytes(write(artifact)).save(out)  # loading runs the known answer
@@ -84,6 +99,24 @@ def compile(
         print_json({"file": str(out), **report.to_json(), "layers": layers})
     else:
         _print(report, out)
+
+
+def _preprocess(network: Path, given: Mapping[str, Any]) -> Preprocess:
+    """The preprocess of the options that were given (None: not), and of the network's own input."""
+    channels = given["channels"] or "rgb"
+    layout, size = _input_image(network, given["layout"], CHANNELS.get(channels, 3), given["size"])
+    scale = _numbers(given["scale"] or "1/255", "--scale")
+    if len(scale) != 1:
+        raise typer.BadParameter(f"--scale {given['scale']!r} is not one number; --std takes one a channel")
+    return Preprocess(
+        size=size,
+        scale=scale[0],
+        mean=_one_or_each(_numbers(given["mean"] or "0", "--mean")),
+        std=_one_or_each(_numbers(given["std"] or "1", "--std")),
+        channels=channels,
+        layout=layout,
+        margin=given["margin"] or 0,
+    )
 
 
 def _finite(decibels: float) -> float | None:
@@ -123,9 +156,12 @@ def _print(report: Report, out: Path) -> None:
 
 def _tensor(path: Path) -> np.ndarray[Any, Any]:
     try:
-        array: np.ndarray[Any, Any] = np.load(path, allow_pickle=False)
-    except ValueError as error:
+        with path.open("rb") as file:
+            array: Any = np.load(file, allow_pickle=False)
+    except (BadZipFile, EOFError, ValueError) as error:
         raise InputError(f"{path} is no NumPy array: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path} holds several NumPy arrays, not one")
     return array
 
 
@@ -153,7 +189,7 @@ def _size(text: str, option: str) -> tuple[int, int]:
 def _parsed(text: str, option: str, read: Callable[[str], Any]) -> Any:
     try:
         return read(text)
-    except (ValueError, ZeroDivisionError):
+    except (OverflowError, ValueError, ZeroDivisionError):
         raise typer.BadParameter(f"{option} {text!r} is not a number") from None
 
 
@@ -161,18 +197,32 @@ def _one_or_each(values: list[float]) -> float | tuple[float, ...]:
     return values[0] if len(values) == 1 else tuple(values)
 
 
-def _input_size(network: Path, layout: str) -> tuple[int, int]:
-    """Takes height and width from the network's first input that is no weight."""
+def _input_image(network: Path, layout: str | None, depth: int, size: str | None) -> tuple[str, tuple[int, int]]:
+    """Layout and (height, width) of the network's first input, as far as the options do not give them.
+
+    Raises:
+        InputError: The shape contradicts the layout, or leaves the size open.
+    """
+    from edgekern.importers._image import first_input, guess_layout
     from edgekern.importers.onnx import load_onnx
 
+    wanted = _size(size, "--size") if size else None
     graph = load_onnx(network).graph
-    weights = {w.name for w in graph.initializer}
-    port = next((i for i in graph.input if i.name not in weights), None)
+    port = first_input(graph)
     dims = [d.dim_value for d in port.type.tensor_type.shape.dim] if port else []
-    inner = dims[2:] if layout == "nchw" else dims[1:-1]
-    if len(dims) != 4 or min(inner) < 1:
+    if port is None or len(dims) != 4:
+        raise InputError(
+            f"{network} takes {dims}, not images of four dimensions", hint="Calibrate it with *.npy tensors."
+        )
+    found = guess_layout(graph, port.name, dims, depth)
+    at = 3 if layout == "nhwc" else 1
+    if layout not in (None, found) and dims[at] > 0 and dims[at] != depth:
+        raise InputError(f"{network} takes {dims}: that is {found}", hint=f"Give --layout {found}, or leave it out.")
+    layout = layout or found
+    height, width = dims[1:3] if layout == "nhwc" else dims[2:]
+    if wanted is None and min(height, width) < 1:
         raise InputError(
             f"{network} leaves the height and width of its input open: {dims}",
             hint="Give them: --size HEIGHTxWIDTH.",
         )
-    return inner[0], inner[1]
+    return layout, wanted or (height, width)

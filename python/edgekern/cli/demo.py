@@ -16,6 +16,7 @@ import typer
 from edgekern.cli.pictures import Picture
 from edgekern.cli.plots import Shown, contact_sheet, save_png
 from edgekern.cli.screen import Json, Text, print_json, print_table, say, working
+from edgekern.cli.target import check_target
 from edgekern.preprocess import Box
 from edgekern.signs import Prediction, SignClassifier
 from edgekern.signs.stream import DIAMETERS, frames
@@ -45,6 +46,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Classify drawings of all 43 signs in a simulated 1080p camera stream."""
+    check_target(out)
     classifier = SignClassifier()
     stream = list(working(frames(count=frame_count), "Drawing camera frames", frame_count))
     signs = [
@@ -57,7 +59,7 @@ def demo(
     right = sum(sign.right for sign in signs)
     title = f"{right} of {len(signs)} right"
     shown = [_shown(stream[sign.frame][0], sign) for sign in signs]
-    save_png(contact_sheet(shown, classifier.labels, f"edgekern demo: {title}"), out)
+    sheet = contact_sheet(shown, classifier.labels, f"edgekern demo: {title}")
     if as_json:
         print_json(
             {
@@ -70,6 +72,7 @@ def demo(
                 "signs": [_as_data(sign, classifier.labels) for sign in signs],
             }
         )
+        save_png(sheet, out)
         return
     _print_signs(signs, classifier.labels)
     say(f"\n{title}, {sum(s.said.abstained for s in signs)} abstained", "bold")
@@ -80,6 +83,7 @@ def demo(
         "on one thread"
     )
     say(f"kernels: {', '.join(kernels)}")
+    save_png(sheet, out)  # after the figures: a full disk must not cost them
     say(f"contact sheet: {out}")
 
 

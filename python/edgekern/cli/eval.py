@@ -15,6 +15,7 @@ import typer
 from edgekern.cli.pictures import Folder, Labelled, read_labels
 from edgekern.cli.plots import draw_confusion, save_png
 from edgekern.cli.screen import Json, print_json, print_table, say, working
+from edgekern.cli.target import check_target
 from edgekern.errors import InputError
 from edgekern.model import load
 from edgekern.signs import Prediction, SignClassifier
@@ -36,6 +37,8 @@ def eval(
     as_json: Json = False,
 ) -> None:
     """Measure accuracy, abstention and calibration on labelled pictures."""
+    if confusion:
+        check_target(confusion)
     classifier = SignClassifier(load(model) if model else None)
     lines = read_labels(labels)
     truth = np.array([_class_number(line, classifier.labels) for line in lines])
@@ -45,22 +48,25 @@ def eval(
         for line in working(lines, "Classifying"):
             picture = folder.read(line.file)
             begin = time.perf_counter()
-            if line.box is None or whole:
-                said.append(classifier.classify(picture))
-            else:
-                said.extend(classifier.classify_regions(picture, [line.box]))
+            try:
+                if line.box is None or whole:
+                    said.append(classifier.classify(picture))
+                else:
+                    said.extend(classifier.classify_regions(picture, [line.box]))
+            except InputError as error:
+                raise InputError(f"{line.where}: {line.file}: {error.args[0]}", hint=error.hint) from error
             spent.append(time.perf_counter() - begin)
     result = summary(said, truth)
     result["median_us"] = round(float(np.median(spent)) * 1e6, 1)
-    if confusion:
+    if as_json:
+        print_json({**result, "classes": _classes(said, truth, classifier.labels)})
+    else:
+        _print(result, _classes(said, truth, classifier.labels))
+    if confusion:  # after the figures: a full disk must not cost them
         counts = _counts(said, truth, len(classifier.labels))
         title = f"{result['right']} of {result['total']} right"
         save_png(draw_confusion(counts, classifier.labels, title), confusion)
-    if as_json:
-        print_json({**result, "classes": _classes(said, truth, classifier.labels)})
-        return
-    _print(result, _classes(said, truth, classifier.labels))
-    if confusion:
+    if confusion and not as_json:
         say(f"confusion matrix: {confusion}")
 
 
@@ -70,7 +76,7 @@ def _class_number(line: Labelled, names: Sequence[str]) -> int:
         return list(names).index(line.label)
     if not 0 <= number < len(names):
         raise InputError(
-            f"{line.file} has the label {line.label!r}",
+            f"{line.where}: {line.file} has the label {line.label!r}",
             hint=f"A label is a number from 0 to {len(names) - 1} or a class name of the model.",
         )
     return number

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import csv
 import io
+import lzma
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,11 @@ import typer
 from edgekern.errors import InputError
 from edgekern.preprocess import Box, check_depth
 
-__all__ = ["Folder", "Labelled", "Picture", "parse_box", "read_labels", "read_picture"]
+__all__ = ["Folder", "Labelled", "Picture", "parse_box", "read_labels", "read_picture", "read_text"]
 
 Picture = npt.NDArray[np.uint8]
 
+_DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)  # what a cut or damaged archive raises
 ENDINGS = {".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".webp", ".bmp"}
 
 
@@ -40,7 +43,7 @@ def read_picture(source: Path | io.BytesIO, name: str = "", channels: str = "rgb
         raise
     except InputError as error:
         raise InputError(f"{name or source}: {error.args[0]}", hint=error.hint) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, EOFError, OSError, SyntaxError, ValueError) as error:
         raise InputError(
             f"{name or source} is not a picture that can be read: {error}",
             hint="JPEG, PNG, WebP, PPM and BMP are.",
@@ -83,11 +86,11 @@ class Folder:
         try:
             self._tar = tarfile.open(path)  # noqa: SIM115  (stays open as long as the folder)
             members = [m for m in self._tar.getmembers() if m.isfile()]
-        except tarfile.TarError as error:
+        except _DAMAGE as error:
             self.__exit__()
             raise InputError(
-                f"{path} is neither a folder nor a tar file",
-                hint="Give a folder of pictures, or a tar of them.",
+                f"{path} is neither a folder nor a tar file that can be read: {error}",
+                hint="Give a folder of pictures, or a whole tar of them.",
             ) from error
         self._members = {m.name.removeprefix("./"): m for m in members}
         self.names = [n for n in self._members if Path(n).suffix.lower() in ENDINGS]
@@ -111,10 +114,14 @@ class Folder:
                 raise InputError(f"{self.path} has no file {name}")
             return read_picture(path, str(path))
         member = self._members.get(name)
-        file = self._tar.extractfile(member) if member else None
-        if file is None:
-            raise InputError(f"{self.path} has no file {name}")
-        return read_picture(io.BytesIO(file.read()), f"{self.path}:{name}")
+        try:
+            file = self._tar.extractfile(member) if member else None
+            if file is None:
+                raise InputError(f"{self.path} has no file {name}")
+            data = file.read()
+        except _DAMAGE as error:
+            raise InputError(f"{self.path}:{name} cannot be read: {error}") from error
+        return read_picture(io.BytesIO(data), f"{self.path}:{name}")
 
     def __iter__(self) -> Iterator[Picture]:
         """Decodes every picture, in the order of `names`."""
@@ -126,11 +133,24 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One line of a labels CSV: a file, its class (number or name) and perhaps a box."""
+    """One row of a labels CSV: a file, its class (number or name), perhaps a box, and `path:line` for messages."""
 
     file: str
     label: str
     box: Box | None
+    where: str
+
+
+def read_text(path: Path) -> str:
+    """Reads a text in UTF-8, with or without a byte order mark.
+
+    Raises:
+        InputError: It is in another encoding.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 at byte {error.start}", hint="Save it as UTF-8.") from None
 
 
 def read_labels(path: Path) -> list[Labelled]:
@@ -141,25 +161,34 @@ def read_labels(path: Path) -> list[Labelled]:
     Raises:
         InputError: if a column or a number is missing; it names the line.
     """
-    found: list[Labelled] = []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        columns = set(rows.fieldnames or ())
-        if not {"file", "label"} <= columns:
-            raise InputError(
-                f"{path} has the columns {', '.join(sorted(columns)) or 'none'}",
-                hint="It needs a header line with file and label, and may have roi_x1, roi_y1, roi_x2 and roi_y2.",
-            )
-        corners = ("roi_x1", "roi_y1", "roi_x2", "roi_y2")
-        for row in rows:
-            box = None
-            if columns.issuperset(corners):
-                try:
-                    x1, y1, x2, y2 = (int(row[c]) for c in corners)
-                except (TypeError, ValueError):
-                    raise InputError(f"{path}:{rows.line_num}: roi_* are not numbers") from None
-                box = (x1, y1, x2 - x1 + 1, y2 - y1 + 1)
-            found.append(Labelled(row["file"], row["label"].strip(), box))
-    if not found:
+    try:
+        return list(_rows(path))
+    except csv.Error as error:
+        raise InputError(f"{path} is no CSV: {error}") from error
+
+
+def _rows(path: Path) -> Iterator[Labelled]:
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    columns = set(rows.fieldnames or ())
+    if not {"file", "label"} <= columns:
+        raise InputError(
+            f"{path} has the columns {', '.join(sorted(columns)) or 'none'}",
+            hint="It needs a header line with file and label, and may have roi_x1, roi_y1, roi_x2 and roi_y2.",
+        )
+    corners = ("roi_x1", "roi_y1", "roi_x2", "roi_y2")
+    empty = True
+    for row in rows:
+        where, empty = f"{path}:{rows.line_num}", False
+        missing = [name for name in ("file", "label") if not (row[name] or "").strip()]
+        if missing:
+            raise InputError(f"{where}: there is no {' and no '.join(missing)}")
+        box = None
+        if columns.issuperset(corners):
+            try:
+                x1, y1, x2, y2 = (int(row[c]) for c in corners)
+            except (TypeError, ValueError):
+                raise InputError(f"{where}: roi_* are not numbers") from None
+            box = (x1, y1, x2 - x1 + 1, y2 - y1 + 1)
+        yield Labelled(row["file"], row["label"].strip(), box, where)
+    if empty:
         raise InputError(f"{path} has no line below its header")
-    return found

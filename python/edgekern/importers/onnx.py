@@ -19,6 +19,7 @@ from edgekern.errors import CompileError, EdgekernError, ShapeError, Unsupported
 from edgekern.graph.graph import Graph, Port
 from edgekern.importers import _layers, _pointwise, _products, _shapes
 from edgekern.importers._builder import Builder
+from edgekern.importers._image import guess_layout
 from edgekern.importers._layout import Value
 from edgekern.importers._source import HANDLERS, Source
 from edgekern.importers._text import type_name, unreadable
@@ -205,13 +206,7 @@ class _Reader:
             return (0, 2, 1)
         if len(shape) != 4:
             return plain
-        layout = self.layout
-        if layout is None:
-            turned = any(
-                n.op_type == "Transpose" and list(_attributes(n).get("perm", ())) == [0, 3, 1, 2] for n in readers
-            )
-            images = (1, 3, 4)
-            layout = "nhwc" if turned or (shape[3] in images and shape[1] not in images) else "nchw"
+        layout = self.layout or guess_layout(self.model.graph, name, shape)
         return plain if layout == "nhwc" else (0, 3, 1, 2)
 
     def _output(self, name: str) -> Port:
