@@ -18,7 +18,7 @@ from onnx import TensorProto, numpy_helper  # noqa: E402
 
 import edgekern  # noqa: E402
 from edgekern.errors import CompileError, InputError, ShapeError, UnsupportedOpError  # noqa: E402
-from edgekern.importers.onnx import import_onnx  # noqa: E402
+from edgekern.importers.onnx import OPSETS, import_onnx  # noqa: E402
 from small_onnx import model, node, normal  # noqa: E402
 
 IMAGE = {"x": [1, 3, 8, 8]}
@@ -79,6 +79,18 @@ def test_float16_names_the_tensor() -> None:
     refusal(UnsupportedOpError, model([node("Conv", "x w", "y")], IMAGE, "y", {"w": weights}), "'w'", "FLOAT16")
     proto = model([node("Relu", "x", "y")], IMAGE, "y", dtype=TensorProto.FLOAT16)
     refusal(UnsupportedOpError, proto, "input 'x'", "FLOAT16", "float32")
+
+
+def test_an_operator_set_that_is_not_tested() -> None:
+    nodes = [node("Relu", "x", "y")]
+    for opset in (1, OPSETS[0] - 1, OPSETS[1] + 1, 1000):
+        refusal(UnsupportedOpError, model(nodes, IMAGE, "y", opset=opset), f"operator set {opset};", "Export it with")
+    for opset in OPSETS:
+        assert import_onnx(model(nodes, IMAGE, "y", opset=opset)).nodes
+
+
+def test_the_documents_say_which_operator_sets(repo: Path) -> None:
+    assert f"opset {OPSETS[0]} to {OPSETS[1]}" in (repo / "README.md").read_text()
 
 
 def test_an_open_image_size() -> None:

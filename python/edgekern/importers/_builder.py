@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -182,7 +181,3 @@ class Builder:
         full = full.reshape([ours[d] for d in sequence])
         placed = np.transpose(full, [int(i) for i in np.argsort(sequence)])
         return np.ascontiguousarray(placed.reshape(ours))
-
-    def size(self, value: Value) -> int:
-        """Elements of one frame."""
-        return math.prod(self.ours(value))

@@ -183,7 +183,6 @@ def _over(s: Source, value: Value, axes: Sequence[int], keep: bool) -> Value:
 @handles("BatchNormalization")
 def _batch_norm(s: Source) -> Value:
     s.refuse(bool(s.get("training_mode", 0)), "training_mode 1", "Export the model in evaluation mode.")
-    s.refuse(s.opset < 7 and not s.get("is_test", 0), "a batch norm in training mode")
     scale, shift, mean, variance = (
         s.floats(i, what) for i, what in enumerate(("scale", "bias", "mean", "variance"), start=1)
     )

@@ -23,7 +23,6 @@ class Source:
 
     Attributes:
         kind: Operator type.
-        name: Of the node, for messages.
         opset: Version of the default operator set.
         attributes: By name, as Python values.
         inputs: What stands at each input: an activation, a constant, or None where the model leaves it out.
@@ -32,7 +31,6 @@ class Source:
     """
 
     kind: str
-    name: str
     opset: int
     attributes: Mapping[str, Any]
     inputs: Sequence[Value | Array | None]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX -> float graph, from PyTorch's exporters (old and new), tf2onnx and everyone else: NCHW or NHWC, opset 7 and up.
+"""ONNX -> float graph, from PyTorch's exporters (old and new), tf2onnx and everyone else: NCHW or NHWC.
 
 Nodes are read in order. What depends on constants only is computed on the spot, what depends on the input becomes
 a node of ours (or, for Transpose, Reshape and the like, a new view of a tensor: see `_layout`).
@@ -29,8 +29,9 @@ from edgekern.types import Array, DType, TensorType
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["import_onnx", "load_onnx", "supported"]
+__all__ = ["OPSETS", "import_onnx", "load_onnx", "supported"]
 
+OPSETS = (7, 28)  # the oldest and the newest operator set that the tests read
 _FAMILIES = (_layers, _pointwise, _products, _shapes)  # each enters its operators into HANDLERS
 _DOMAINS = ("", "ai.onnx")
 _INSTEAD = {  # the way out, where there is one
@@ -115,7 +116,12 @@ class _Reader:
 
     def read(self) -> Graph:
         graph = self.model.graph
-        self.opset = next((o.version for o in self.model.opset_import if o.domain in _DOMAINS), 1)
+        self.opset = next((o.version for o in self.model.opset_import if o.domain in _DOMAINS), OPSETS[0])
+        if not OPSETS[0] <= self.opset <= OPSETS[1]:
+            raise UnsupportedOpError(
+                f"the model uses operator set {self.opset}; edgekern reads {OPSETS[0]} to {OPSETS[1]}",
+                hint="Export it with one of these (opset_version=17 in PyTorch), or use onnx.version_converter.",
+            )
         for tensor in graph.initializer:
             self.values[tensor.name] = _constant(tensor, f"initializer {tensor.name!r}")
         self._refuse_sparse()
@@ -279,7 +285,7 @@ class _Reader:
             name = node.op_type if node.domain in _DOMAINS else f"{node.domain}.{node.op_type}"
             raise UnsupportedOpError(f"operator {name} is not supported", hint=_INSTEAD.get(name, ""))
         self.build.place, self.build.node = node.output[0], node.name or node.output[0]
-        source = Source(node.op_type, node.name, self.opset, _attributes(node), inputs, self.batch, self.build)
+        source = Source(node.op_type, self.opset, _attributes(node), inputs, self.batch, self.build)
         return HANDLERS[node.op_type](source)
 
     def _fold(self, node: onnx.NodeProto, inputs: Sequence[Value | Array | None]) -> Array:
