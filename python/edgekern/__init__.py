@@ -19,17 +19,8 @@ from edgekern.signs import Prediction, SignClassifier
 if TYPE_CHECKING:
     from edgekern.compiler import compile
 
-__all__ = [
-    "EdgekernError",
-    "Model",
-    "Prediction",
-    "Preprocess",
-    "SignClassifier",
-    "__version__",
-    "compile",
-    "isa_available",
-    "load",
-]
+__all__ = ["EdgekernError", "Model", "Prediction", "Preprocess", "SignClassifier"]
+__all__ += ["__version__", "compile", "isa_available", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -38,3 +29,7 @@ def __getattr__(name: str) -> Any:
     from edgekern.compiler import compile
 
     return compile
+
+
+def __dir__() -> list[str]:
+    return [*globals(), "compile"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgekern.artifact import Artifact, Decision, write
 from edgekern.calibrate.bias import correct_biases
-from edgekern.calibrate.clipping import METHODS, min_max, search_weight_scales
+from edgekern.calibrate.clipping import check_method, min_max, search_weight_scales
 from edgekern.calibrate.integer import channel_axis
 from edgekern.calibrate.ranges import Progress, observe, ranges
 from edgekern.calibrate.samples import Sampler, frames_of
@@ -87,8 +87,7 @@ class Settings:
     abstain_threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(f"calibration method {self.method!r} is not one of {', '.join(METHODS)}")
+        check_method(self.method)
         if not 0 < self.temperature < 1000:
             raise InputError(f"temperature {self.temperature} is not in (0, 1000)")
         if not 0 <= self.abstain_threshold <= 1:

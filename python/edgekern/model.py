@@ -21,6 +21,7 @@ from edgekern.types import Array, DType
 
 if TYPE_CHECKING:
     from edgekern.artifact import Artifact
+    from edgekern.report import Report
 
 __all__ = ["MemoryPlan", "Model", "OpProfile", "TensorInfo", "load"]
 
@@ -329,15 +330,21 @@ class Model:
 
         return MappingProxyType(parse_provenance(self._provenance) if self._provenance else {})
 
-    @property
-    def report(self) -> Mapping[str, Any]:
-        """What the compiler wrote down: float against int8, SQNR per layer, sizes. Empty where it wrote nothing.
+    @cached_property
+    def report(self) -> Report | None:
+        """What the compiler wrote down: float against int8, SQNR per layer, sizes; None where it wrote nothing.
+
+        Raises:
+            CorruptModelError: What stands there is no report on this model.
 
         >>> report = ek.SignClassifier().model.report
-        >>> report["bytes"] < report["source_bytes"] / 3
+        >>> report.bytes < report.source_bytes / 3
         True
         """
-        return MappingProxyType(dict(self.provenance.get("report", {})))
+        from edgekern.artifact.report import report_from
+
+        written = self.provenance.get("report")
+        return None if written is None else report_from(self._artifact.graph, written)
 
     @property
     def preprocess(self) -> Preprocess | None:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 __all__ = ["Accuracy", "Layer", "OutputError", "Report"]
@@ -107,20 +107,54 @@ class Report:
         data["sqnr"] = [entry["sqnr"] for entry in data.pop("layers")]
         return data
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], layers: Iterable[Layer]) -> Report:
+        """What `to_json` made plain data of.
+
+        Args:
+            data: Of `to_json`.
+            layers: The file's nodes in order; their `sqnr` is taken from the data.
+
+        Raises:
+            KeyError, TypeError, ValueError: The data is something else.
+        """
+        values = dict(data)
+        accuracy = values["accuracy"]
+        pairs = zip(layers, values.pop("sqnr"), strict=True)
+        values["layers"] = tuple(replace(layer, sqnr=_decibels(sqnr)) for layer, sqnr in pairs)
+        values["outputs"] = tuple(OutputError(**{**o, "sqnr": _decibels(o["sqnr"])}) for o in values["outputs"])
+        values["accuracy"] = None if accuracy is None else Accuracy(**accuracy)
+        for name in ("changes", "unsupported"):
+            values[name] = tuple(values[name])
+        return cls(**values)
+
     def __str__(self) -> str:
-        lines = [
-            f"{self.parameters:,} parameters, {self.macs:,} MACs, {self.source_bytes:,} bytes -> {self.bytes:,} bytes",
-            f"{self.method} ranges from {self.calibration_samples} samples"
-            + (", biases corrected" if self.bias_correction else ""),
+        lines = [f"{'SQNR dB':>8} {'MACs':>12} {'bytes':>10}  layer"]
+        lines += [
+            f"{_text(n.sqnr):>8} {n.macs:12,} {n.bytes:10,}  {n.op} {n.name} {list(n.shape)}" for n in self.layers
+        ]
+        lines += ["", f"Float against int8 on {self.compared_samples} samples:"]
+        lines += [
+            f"{o.name}: SQNR {_text(o.sqnr)} dB, greatest difference {o.greatest:.4g}, same class {o.same_class:.1%}"
+            for o in self.outputs
         ]
         if self.accuracy is not None:
             a = self.accuracy
             lines.append(f"accuracy on {a.samples} samples: float {a.float32:.2%}, int8 {a.int8:.2%}")
+        lines += ["", *(f"fused: {change}" for change in self.changes)]
+        biases = ", biases corrected" if self.bias_correction else ""
+        ratio = self.source_bytes / max(self.bytes, 1)
         lines += [
-            f"output {o.name}: SQNR {o.sqnr:.1f} dB, same class on {o.same_class:.1%} of {self.compared_samples}"
-            for o in self.outputs
+            f"{self.method} ranges from {self.calibration_samples} samples{biases}",
+            f"{self.parameters:,} parameters, {self.macs:,} multiply-accumulates a frame",
+            f"{self.bytes:,} bytes, the network has {self.source_bytes:,} ({ratio:.1f} times as many)",
         ]
-        lines += [f"changed: {change}" for change in self.changes]
-        lines.append(f"{'SQNR dB':>8} {'MACs':>12} {'bytes':>10}  op")
-        lines += [f"{n.sqnr:8.1f} {n.macs:12,} {n.bytes:10,}  {n.op} {n.name} {list(n.shape)}" for n in self.layers]
         return "\n".join(lines)
+
+
+def _decibels(written: float | None) -> float:
+    return math.inf if written is None else float(written)
+
+
+def _text(decibels: float) -> str:
+    return f"{decibels:.1f}" if math.isfinite(decibels) else "exact"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ onnx = pytest.importorskip("onnx", reason="compiling needs the extra `compile`")
 import edgekern  # noqa: E402
 from edgekern.artifact import read, write  # noqa: E402
 from edgekern.compiler import Settings, build  # noqa: E402
-from edgekern.errors import CompileError, EdgekernError, InputError, QuantizationError, ShapeError  # noqa: E402
+from edgekern.errors import (  # noqa: E402
+    CompileError,
+    CorruptModelError,
+    EdgekernError,
+    InputError,
+    QuantizationError,
+    ShapeError,
+)
 from edgekern.preprocess import Preprocess  # noqa: E402
 from edgekern.types import DType  # noqa: E402
 from small_onnx import model, node, normal, wanted  # noqa: E402
@@ -213,6 +221,33 @@ def test_the_report() -> None:
     assert report.unsupported == ()
     assert "SQNR" in str(report)
     assert report.worst(2)[0].sqnr <= report.worst(2)[1].sqnr
+
+
+def test_a_model_tells_its_report(compiled: edgekern.Model, tmp_path: Path) -> None:
+    """From the file alone, all that the compiler said, decibels to a tenth."""
+    artifact, report = build(classifier(), pictures(), PRE, LABELS, Settings(abstain_threshold=0.3))
+    compiled.save(tmp_path / "net.ekm")
+    loaded = edgekern.load(tmp_path / "net.ekm")
+    for told in (compiled.report, loaded.report):
+        assert str(told) == str(report)
+        assert told is not None
+        assert [n.name for n in told.worst(3)] == [n.name for n in report.worst(3)]
+        assert told.layers == tuple(replace(n, sqnr=round(n.sqnr, 1)) for n in report.layers)
+        assert told.to_json() == report.to_json()
+    for word in ("SQNR", "Conv2D Conv_a [8, 6, 8]", "same class", "fused: ", "biases corrected", "times as many"):
+        assert word in str(report)
+    assert edgekern.Model.from_bytes(write(replace(artifact, provenance={}))).report is None
+    for wrong in ({}, [], {**report.to_json(), "sqnr": [1.0]}, {**report.to_json(), "colour": 1}):
+        lying = edgekern.Model.from_bytes(write(replace(artifact, provenance={"report": wrong})))
+        with pytest.raises(CorruptModelError, match="report"):
+            _ = lying.report
+
+
+def test_the_bundled_model_tells_its_report() -> None:
+    bundled = edgekern.SignClassifier().model
+    assert bundled.report is not None
+    assert len(bundled.report.layers) == len(bundled.report.to_json()["sqnr"]) > 10
+    assert sum(n.macs for n in bundled.report.layers) == bundled.report.macs == sum(s.macs for s in bundled.plan())
 
 
 def test_a_wrong_layer_shows_in_the_report() -> None:

@@ -58,6 +58,12 @@ def test_a_loud_import_is_caught(fault: str, word: str) -> None:
     assert any(word in line for line in complaints(f"import edgekern\n{fault}"))
 
 
+def test_dir_shows_the_compiler_without_loading_it() -> None:
+    assert complaints("import edgekern\nassert {'compile', 'load', 'errors'} <= set(dir(edgekern))") == []
+    loaded = "import edgekern, sys\ndir(edgekern)\nassert 'edgekern.compiler' not in sys.modules"
+    assert complaints(loaded) == []
+
+
 WORK = """
 import sys
 events = []

@@ -12,7 +12,7 @@ from edgekern.errors import InputError
 from edgekern.ops.conv2d import weight_scales
 from edgekern.types import Array
 
-__all__ = ["METHODS", "choose_range", "min_max", "search_weight_scales"]
+__all__ = ["METHODS", "check_method", "choose_range", "min_max", "search_weight_scales"]
 
 Range = tuple[float, float]
 
@@ -65,15 +65,20 @@ METHODS: dict[str, Callable[[Histogram], Range]] = {
 }
 
 
-def choose_range(seen: Histogram, method: str) -> Range:
-    """The range of a tensor by one of METHODS.
+def check_method(method: str) -> str:
+    """The name of a method itself.
 
     Raises:
-        InputError: There is no such method.
+        InputError: It is none of METHODS.
     """
     if method not in METHODS:
         raise InputError(f"calibration method {method!r} is not one of {', '.join(METHODS)}")
-    return METHODS[method](seen)
+    return method
+
+
+def choose_range(seen: Histogram, method: str) -> Range:
+    """The range of a tensor by one of METHODS."""
+    return METHODS[check_method(method)](seen)
 
 
 def search_weight_scales(weights: Array) -> Array:

@@ -9,25 +9,15 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from edgekern import quant
-from edgekern.calibrate.integer import channel_axis, run, step
-from edgekern.graph.graph import Graph, Node
+from edgekern.calibrate.integer import run, step
+from edgekern.graph.graph import Graph
 from edgekern.graph.run import evaluate, feed
-from edgekern.ops.conv2d import Conv2D
-from edgekern.ops.depthwise import DepthwiseConv2D
 from edgekern.report import Accuracy, Layer, OutputError
 from edgekern.types import Array, DType
 
-__all__ = ["accuracy", "layers", "macs", "outputs"]
+__all__ = ["accuracy", "layers", "outputs"]
 
 Feeds = Mapping[str, Array]
-
-
-def macs(graph: Graph, node: Node) -> int:
-    """Multiply-accumulates of a node for one frame; convolutions only."""
-    if not isinstance(node.op, (Conv2D, DepthwiseConv2D)):
-        return 0
-    weights = graph.constants[node.constants[0]]
-    return graph.types[node.output].size * int(weights.size // weights.shape[channel_axis(node)])
 
 
 def _sqnr(signal: float, noise: float) -> float:
@@ -59,7 +49,7 @@ def layers(original: Graph, integer: Graph, feeds: Feeds) -> tuple[Layer, ...]:
         size = sum(integer.constants[name].nbytes for name in coded.constants)
         ratio = _sqnr(float((exact.astype(np.float64) ** 2).sum()), noise)
         kind = type(node.op).__name__
-        found.append(Layer(node.name or node.output, kind, held.shape[1:], macs(original, node), size, ratio))
+        found.append(Layer(node.name or node.output, kind, held.shape[1:], node.op.macs(held, constants), size, ratio))
         for name in set(node.inputs):
             if last[name] == node.output:
                 del floats[name], ints[name]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from edgekern.calibrate.clipping import METHODS, choose_range
+from edgekern.calibrate.clipping import choose_range
 from edgekern.calibrate.observer import Histogram
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
@@ -77,6 +77,4 @@ def observe(graph: Graph, samples: Iterable[Feeds], progress: Progress | None = 
 
 def ranges(seen: Mapping[str, Histogram], method: str) -> dict[str, tuple[float, float]]:
     """The range of every tensor by one of METHODS."""
-    if method not in METHODS:
-        choose_range(next(iter(seen.values())), method)
     return {name: choose_range(histogram, method) for name, histogram in seen.items()}

@@ -9,21 +9,18 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from zipfile import BadZipFile
 
 import numpy as np
 import typer
 
 from edgekern.cli.pictures import Folder, read_text
-from edgekern.cli.screen import Json, print_json, print_table, say, tail, working
+from edgekern.cli.screen import Json, print_json, say, working
 from edgekern.cli.target import check_target
 from edgekern.errors import InputError
 from edgekern.model import Model
 from edgekern.preprocess import CHANNELS, Preprocess
-
-if TYPE_CHECKING:
-    from edgekern.report import Report
 
 
 def compile(
@@ -98,7 +95,7 @@ def compile(
         layers = [{**asdict(n), "sqnr": _finite(n.sqnr)} for n in report.layers]
         print_json({"file": str(out), **report.to_json(), "layers": layers})
     else:
-        _print(report, out)
+        say(f"{report}\n\n{out}: {report.bytes:,} bytes")
 
 
 def _preprocess(network: Path, given: Mapping[str, Any]) -> Preprocess:
@@ -121,37 +118,6 @@ def _preprocess(network: Path, given: Mapping[str, Any]) -> Preprocess:
 
 def _finite(decibels: float) -> float | None:
     return round(decibels, 1) if math.isfinite(decibels) else None
-
-
-def _print(report: Report, out: Path) -> None:
-    rows = [
-        (
-            tail(n.name, 40),
-            n.op,
-            "x".join(map(str, n.shape)),
-            f"{n.macs:,}",
-            f"{n.bytes:,}",
-            f"{n.sqnr:.1f}" if math.isfinite(n.sqnr) else "exact",
-        )
-        for n in report.layers
-    ]
-    print_table("Layers", ("name", "op", "shape", "MACs", "bytes", "SQNR dB"), rows, left=3)
-    results = [(o.name, f"{o.sqnr:.1f}", f"{o.greatest:.4g}", f"{o.same_class:.1%}") for o in report.outputs]
-    columns = ("output", "SQNR dB", "greatest difference", "same class")
-    print_table(f"\nFloat against int8 on {report.compared_samples} samples", columns, results)
-    if report.accuracy:
-        a = report.accuracy
-        say(f"accuracy on {a.samples}: float {a.float32:.2%}, int8 {a.int8:.2%}")
-    say("")
-    for change in report.changes:
-        say(f"fused: {change}")
-    biases = ", biases corrected" if report.bias_correction else ""
-    say(f"{report.method} ranges from {report.calibration_samples} samples{biases}")
-    say(f"{report.parameters:,} parameters, {report.macs:,} multiply-accumulates a frame")
-    say(
-        f"{out}: {report.bytes:,} bytes, the network has {report.source_bytes:,} "
-        f"({report.source_bytes / report.bytes:.1f} times as many)"
-    )
 
 
 def _tensor(path: Path) -> np.ndarray[Any, Any]:

@@ -14,7 +14,7 @@ from edgekern.ops.linear import linear
 from edgekern.ops.max_pool import MaxPool2D
 from edgekern.ops.mean import Mean
 from edgekern.ops.pad import Pad
-from edgekern.ops.reshape import Reshape, flatten
+from edgekern.ops.reshape import Reshape
 from edgekern.ops.softmax import Softmax
 from edgekern.ops.table import Table
 from edgekern.ops.transpose import Transpose
@@ -36,7 +36,6 @@ __all__ = [
     "Softmax",
     "Table",
     "Transpose",
-    "flatten",
     "linear",
     "registry",
 ]

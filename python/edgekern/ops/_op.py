@@ -90,6 +90,10 @@ class Op(ABC):
     ) -> Array:
         """The specification on int8 arrays (any batch): slow and obvious."""
 
+    def macs(self, output: TensorType, constants: Sequence[Array]) -> int:
+        """Multiply-accumulates of one frame; convolutions have some."""
+        return 0
+
     @abstractmethod
     def lower(self) -> tuple[int, ...]:
         """Params of the integer form, as `opcodes.def` orders them."""

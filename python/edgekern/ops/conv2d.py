@@ -171,6 +171,9 @@ class Conv2D(Op):
         y = quant.requantise(acc, m, quant_of(out).zero_point, *self.clamp)
         return y.reshape(len(x), *out.shape[1:])
 
+    def macs(self, output: TensorType, constants: Sequence[Array]) -> int:
+        return output.size * int(constants[0].size // output.shape[-1])
+
     def lower(self) -> tuple[int, ...]:
         return (*self.kernel, *self.stride, *self.dilation, *self.pads, self.groups, *self.clamp)
 

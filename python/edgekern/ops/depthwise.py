@@ -80,6 +80,9 @@ class DepthwiseConv2D(Op):
             acc += tap * weights[ky, kx].astype(np.int32)
         return quant.requantise(acc, m, quant_of(out).zero_point, *self.clamp)
 
+    def macs(self, output: TensorType, constants: Sequence[Array]) -> int:
+        return output.size * int(constants[0].size // output.shape[-1])
+
     def lower(self) -> tuple[int, ...]:
         return (*self.kernel, *self.stride, *self.dilation, *self.pads, *self.clamp)
 

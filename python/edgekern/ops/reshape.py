@@ -15,7 +15,7 @@ from edgekern.errors import ShapeError
 from edgekern.ops._op import Example, Op, pick, registered
 from edgekern.types import Array, TensorType
 
-__all__ = ["Reshape", "flatten"]
+__all__ = ["Reshape"]
 
 
 @registered
@@ -71,12 +71,3 @@ class Reshape(Op):
         columns = pick(draw, [n for n in range(1, elements // rows + 1) if elements // rows % n == 0])
         rest = elements // rows // columns
         return Example(cls(pick(draw, ((elements,), (rows, columns * rest), (rows, columns, rest)))))
-
-
-def flatten(inputs: TensorType) -> Reshape:
-    """The reshape to [b, elements].
-
-    >>> flatten(TensorType((1, 2, 3, 4))).shape
-    (24,)
-    """
-    return Reshape((inputs.size,))
