@@ -129,6 +129,7 @@ def test_a_bench_slower_by_a_fifth_is_named_alone(repo: Path, seed: int) -> None
     assert named(repo, seed, {"row_7/a": 1.2}) == ["row_7/a"]
 
 
+@pytest.mark.slow  # under emulation
 def test_equal_revisions_pass_every_time(repo: Path) -> None:
     assert [seed for seed in range(200) if named(repo, seed, {})] == []
 
