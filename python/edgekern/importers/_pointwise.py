@@ -143,7 +143,7 @@ def _extreme(s: Source) -> Value:
 def _greatest(s: Source, values: Sequence[Value]) -> Value:
     values = _in_one_shape(s, values, "maximum")
     ours = s.build.ours(values[0])
-    rows = [s.build.reshaped(v.tensor, (1, 1, 1, s.build.size(v))) for v in values]
+    rows = [s.build.reshaped(v.tensor, (1, 1, 1, s.build.types[v.tensor].size)) for v in values]
     y = s.build.emit(MaxPool2D((len(rows), 1)), [s.build.emit(Concat(1), rows)])
     return Value(s.build.reshaped(y, ours), values[0].groups)
 
