@@ -75,10 +75,6 @@ ek_status read_model(const uint8_t* data, uint64_t size, ModelView* model, Error
 /// Second half of read_model(): every record against every other, and the shape rule of every op.
 ek_status verify_model(const ModelView& model, Error* error);
 
-/// The shape rule of one op, with operands and parameter counts already checked (verify_ops.cc). Adds its steps
-/// to `work` and refuses the op that passes the limit of FORMAT.md.
-ek_status verify_op(const ModelView& model, uint32_t index, uint64_t* work, Error* error);
-
 /// Strict UTF-8, no NUL inside.
 bool is_utf8(const char* text, size_t size);
 

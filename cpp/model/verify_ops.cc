@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/// The shape rule of every operator, and the proof that no accumulator can overflow.
+/// The shape rule of every operator, and the proof that no accumulator can overflow. check.h has what they share.
 #include <cinttypes>
 #include <cmath>
-#include <cstdio>
-#include <initializer_list>
 
-#include "model/reader.h"
+#include "model/check.h"
 
 namespace ek {
 namespace {
@@ -14,78 +12,6 @@ constexpr int32_t kMaxWindow = 1 << 15;      // kernel sides, strides, dilations
 constexpr int64_t kMaxPixels = 1 << 23;      // summed by one mean: 255 * 2^23 < 2^31
 constexpr float kMaxMultiplier = 0x1p31f;    // |acc| < 2^31, so the product stays finite
 constexpr int64_t kAccumulator = (int64_t{1} << 31) - 1;
-constexpr uint64_t kMaxWork = uint64_t{1} << 36;  // of one frame: minutes on the slowest row, not days
-
-/// One op under the rules; `status` is the first refusal.
-struct Check {
-  const ModelView& m;
-  OpView op;
-  uint32_t index;
-  uint64_t* work;  // of the ops so far, this one included
-  Error* e;
-
-  const TensorRecord& in(uint32_t i = 0) const { return m.tensors[op.inputs[i]]; }
-  const TensorRecord& out() const { return m.tensors[op.outputs[0]]; }
-  /// Adds to the work of a frame. Called before the visits it counts, so that a refusal comes in time.
-  ek_status charge(uint64_t more) const {
-    *work += more;  // each call adds less than 2^60
-    if (*work <= kMaxWork) return EK_OK;
-    return fail(e, EK_CORRUPT_MODEL, m.at(op.record), "op.work",
-                "op %u (%s \"%s\"): with it a frame takes %" PRIu64 " steps of work; at most 2^36", index, op.row->name,
-                m.name(op.record->name), *work);
-  }
-  ek_status bad(const void* where, const char* field, const char* why, int64_t value) const {
-    return fail(e, EK_CORRUPT_MODEL, m.at(where), field, "op %u (%s \"%s\"): %s, not %" PRId64, index, op.row->name,
-                m.name(op.record->name), why, value);
-  }
-  ek_status bad_real(const float* value, const char* field, const char* why) const {
-    return fail(e, EK_CORRUPT_MODEL, m.at(value), field, "op %u (%s \"%s\"): %s, not %g", index, op.row->name,
-                m.name(op.record->name), why, static_cast<double>(*value));
-  }
-};
-
-#define EK_TRY(call)                      \
-  do {                                    \
-    const ek_status status_ = (call);     \
-    if (status_ != EK_OK) return status_; \
-  } while (false)
-
-ek_status in_range(const Check& c, const int32_t& value, const char* field, int64_t least, int64_t most) {
-  if (value >= least && value <= most) return EK_OK;
-  char why[64];
-  std::snprintf(why, sizeof why, "it lies within %" PRId64 " to %" PRId64, least, most);
-  return c.bad(&value, field, why, value);
-}
-
-ek_status clamp_rule(const Check& c, const int32_t& lo, const int32_t& hi) {
-  EK_TRY(in_range(c, lo, "op.lo", -128, 127));
-  return in_range(c, hi, "op.hi", lo, 127);
-}
-
-ek_status is_int8(const Check& c, const TensorRecord& t) {
-  return t.dtype == EK_INT8 ? EK_OK : c.bad(&t.dtype, "tensor.dtype", "it works on INT8 (2)", t.dtype);
-}
-
-/// An int8 image [1][h][w][c], or a vector [1][c] as an image of one pixel.
-ek_status is_image(const Check& c, const TensorRecord& t) {
-  EK_TRY(is_int8(c, t));
-  return t.rank == 4 || t.rank == 2 ? EK_OK : c.bad(&t.rank, "tensor.rank", "it works on rank 4 or 2", t.rank);
-}
-
-ek_status same_shape(const Check& c, const TensorRecord& a, const TensorRecord& b) {
-  if (a.rank != b.rank) return c.bad(&b.rank, "tensor.rank", "ranks must agree", b.rank);
-  for (int i = 0; i < a.rank; ++i) {
-    if (a.dims[i] != b.dims[i]) return c.bad(&b.dims[i], "tensor.dims", "shapes must agree", b.dims[i]);
-  }
-  return EK_OK;
-}
-
-ek_status same_quant(const Check& c) {
-  const TensorRecord &a = c.in(), &b = c.out();
-  if (a.scale != b.scale) return c.bad_real(&b.scale, "tensor.scale", "it keeps the scale of its input");
-  if (a.zero_point == b.zero_point) return EK_OK;
-  return c.bad(&b.zero_point, "tensor.zero_point", "it keeps the zero point of its input", b.zero_point);
-}
 
 /// The runtime multiplies by s_in / s_out: it must be a number, or 0 times it is none.
 ek_status rescale_rule(const Check& c, const TensorRecord& x, const TensorRecord& y) {
@@ -129,38 +55,10 @@ ek_status window_rules(const Check& c, const Params& p, const int32_t& dh, const
   return clamp_rule(c, p.lo, p.hi);
 }
 
-ek_status constant_rule(const Check& c, uint32_t slot, uint16_t dtype, std::initializer_list<int32_t> shape) {
-  const ConstantRecord& r = c.m.constants[c.op.constants[slot]];
-  if (r.dtype != dtype) return c.bad(&r.dtype, "constant.dtype", "a constant of another dtype is needed", r.dtype);
-  if (r.rank != shape.size()) return c.bad(&r.rank, "constant.rank", "a constant of another rank is needed", r.rank);
-  const int32_t* dim = r.dims;
-  for (const int32_t want : shape) {
-    if (*dim != want) return c.bad(dim, "constant.dims", "a constant of another shape is needed", *dim);
-    ++dim;
-  }
-  return EK_OK;
-}
-
-/// Every element of the tensors and constants that the op names is visited, by the checks, the packing or a frame.
-ek_status charge_operands(const Check& c) {
-  uint64_t visits = 0;
-  for (const uint32_t tensor : c.op.inputs) visits += static_cast<uint64_t>(element_count(c.m.tensors[tensor]));
-  for (const uint32_t tensor : c.op.outputs) visits += static_cast<uint64_t>(element_count(c.m.tensors[tensor]));
-  for (const uint32_t constant : c.op.constants) {
-    const ConstantRecord& r = c.m.constants[constant];
-    visits += r.size / dtype_bytes(r.dtype);
-  }
-  return c.charge(visits);
-}
-
-/// Each element of the output looks at `taps` others.
-ek_status charge_window(const Check& c, int64_t taps) {
-  return c.charge(static_cast<uint64_t>(element_count(c.out())) * static_cast<uint64_t>(taps));
-}
-
 /// Bias and multiplier of `count` channels, and per channel: sum|w| * max|a - za| + |bias| < 2^31.
 /// Weight k of channel n is w[n * channel_step + k * step].
 ek_status accumulator_rule(const Check& c, int32_t count, int64_t taps, int64_t channel_step, int64_t step) {
+  EK_TRY(c.charge_weights());
   EK_TRY(constant_rule(c, 1, EK_INT32, {count}));
   EK_TRY(constant_rule(c, 2, EK_FLOAT32, {count}));
   const auto* w = c.m.constant<int8_t>(c.op.constants[0]);
@@ -197,7 +95,6 @@ ek_status check_Conv2D(const Check& c) {
   const int32_t kc = channels / p.groups;
   EK_TRY(constant_rule(c, 0, EK_INT8, {columns, p.kh, p.kw, kc}));
   const int64_t taps = int64_t{p.kh} * p.kw * kc;
-  EK_TRY(charge_window(c, taps));
   return accumulator_rule(c, columns, taps, taps, 1);
 }
 
@@ -209,7 +106,6 @@ ek_status check_DepthwiseConv2D(const Check& c) {
     return c.bad(&c.out().dims[c.out().rank - 1], "tensor.dims", "it keeps the channels", hwc(c.out()).c);
   }
   EK_TRY(constant_rule(c, 0, EK_INT8, {p.kh, p.kw, channels}));
-  EK_TRY(charge_window(c, int64_t{p.kh} * p.kw));
   return accumulator_rule(c, channels, int64_t{p.kh} * p.kw, 1, channels);
 }
 
@@ -217,7 +113,7 @@ template <class Params>
 ek_status pool_rules(const Check& c, const Params& p) {
   EK_TRY(window_rules(c, p, kNoDilation, kNoDilation, true));
   if (int64_t{p.kh} * p.kw > kMaxPixels) return c.bad(&p.kh, "op.kernel", "a window has at most 2^23 pixels", p.kh);
-  EK_TRY(charge_window(c, int64_t{p.kh} * p.kw));
+  EK_TRY(c.charge_window(int64_t{p.kh} * p.kw));
   if (hwc(c.in()).c == hwc(c.out()).c) return EK_OK;
   return c.bad(&c.out().dims[c.out().rank - 1], "tensor.dims", "it keeps the channels", hwc(c.out()).c);
 }
@@ -363,7 +259,7 @@ ek_status check_Transpose(const Check& c) {
 
 ek_status verify_op(const ModelView& m, uint32_t index, uint64_t* work, Error* e) {
   const Check check{m, m.op(index), index, work, e};
-  EK_TRY(charge_operands(check));
+  EK_TRY(check.charge_operands());
   switch (static_cast<Opcode>(check.op.record->opcode)) {
 #define EK_OPCODE(Name, number, inputs, outputs, constants, params) \
   case Opcode::k##Name:                                             \

@@ -10,12 +10,12 @@ from edgekern.graph.graph import Graph, Node
 
 __all__ = ["LIMIT", "check_work"]
 
-LIMIT = 2**36  # as in cpp/model/verify_ops.cc
+LIMIT = 2**36  # as in cpp/model/check.cc
 
 
 def _taps(graph: Graph, node: Node) -> int:
     """Elements that one element of the result looks at, where the op has a window; else 0."""
-    if node.op.opcode in ("Conv2D", "DepthwiseConv2D"):
+    if node.op.opcode in ("Conv2D", "DepthwiseConv2D", "Affine"):
         channels = graph.types[node.output].shape[-1]
         return graph.constants[node.constants[0]].size // channels
     if node.op.opcode in ("MaxPool2D", "AveragePool2D"):
