@@ -27,7 +27,8 @@ struct IsaName {
 extern const IsaName kIsaNames[];
 extern const size_t kIsaNameCount;
 
-/// What this CPU and operating system can run. Never reads /proc or /sys; computed once by the caller.
+/// What this CPU and operating system can run. Never reads /proc or /sys. Asks the CPU anew
+/// in each call: for loading, not for frames.
 IsaSet detect_isa();
 
 /// Parses a cap such as "avx2,avxvnni" ("scalar" alone = no SIMD; null or empty = everything available).

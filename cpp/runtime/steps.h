@@ -43,7 +43,7 @@ struct ConvStep {
   int32_t m, m_last, groups;
   int32_t sy, dy;  ///< input rows from strip to strip, from tap to tap
   Panels panels;
-  // s16 rows: the last `wide_rows` input rows, widened once each, row r in slot r mod wide_rows
+  // s16 rows: the last `wide_rows` input rows widened, row r in slot r mod wide_rows
   WidenFn widen;
   int16_t* wide;
   ptrdiff_t wide_row;                ///< elements

@@ -25,8 +25,9 @@
 /// N = 4: vector j has channel 16l + 4j + k in lane 4l + k, what unpack instructions make of 16-byte lanes and pack
 /// instructions undo. N = 1: in order.
 ///
-/// Memory: reads up to kLanes - 1 bytes behind a pixel's last channel (arena slack; their weights are 0 and their
-/// results are not stored); packed weights, bias and scale. Writes m x c bytes.
+/// Memory: reads behind a pixel's last channel (arena slack; their weights are 0 and their results are not stored)
+/// up to kLanes - 1 bytes, 2 * kLanes where half of a block of four vectors is used (x86_rows.h); packed weights, bias
+/// and scale. Writes m x c bytes.
 #pragma once
 #include "kernels/dwconv/dwconv.h"
 

@@ -7,7 +7,7 @@
 ///
 /// Channels go kBlock at a time through local arrays, so that a compiler turns the loops into vectors of whatever the
 /// baseline has.
-/// Bounds: |a - za| <= 255 and m, n < 2^21 (shift = 20 - floor(log2(ratio))), so the sum stays below 2^30.
+/// Bounds: |a - za| <= 255, 0 <= m, n <= 2^21 and shift <= 30, so the sum stays below 2 * 255 * 2^21 + 2^29 < 2^31.
 /// rne is one addition: for |t| <= 2^22 the sum t + 1.5 * 2^23 has ulp 1, so it rounds to an integer, ties to even,
 /// and that integer stands in the low bits. Clipping comes first and leaves |t| <= 255.
 /// Memory: reads and writes c bytes of each pixel. y may be a, b or x itself.

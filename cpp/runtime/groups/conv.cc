@@ -8,7 +8,8 @@
 /// and merges kx into k where the taps of a kernel row are contiguous (dense pixels, no dilation, one group).
 ///
 /// u8 rows read the arena; panels are the outer loop, so that one stays in L1 while all strips pass. s16 rows read
-/// widened input rows: strips are the outer loop, so that each input row is widened once.
+/// widened input rows: strips are the outer loop, so that a call widens each input row once. A fused group calls
+/// strip by strip and so widens again what two strips share.
 #include <limits>
 
 #include "runtime/groups/groups.h"
