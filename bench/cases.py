@@ -155,7 +155,7 @@ def resize(name: str, side: int) -> Case:
     """One square box of a frame to the model's input."""
     rng = np.random.default_rng(0)
     frame, y = Memory(side * side * 3, rng), Memory(48 * 48 * 3, rng)
-    scratch = Memory(_core.resize_scratch(48, 3), rng)
+    scratch = Memory(_core.resize_scratch(48), rng)
 
     def run() -> None:
         _core.resize_run(

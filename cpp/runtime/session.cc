@@ -118,8 +118,7 @@ ek_status Session::bind(const SessionOptions& options, Error* error) {
   const uint64_t plan_at = ledger.take(plan_.block_bytes());
   const uint64_t edges_at = ledger.take((m.inputs.size + 2 * m.outputs.size) * sizeof(Edge));
   const PreprocessRecord* pre = m.preprocess;
-  const uint64_t crop_at = ledger.take(
-      pre == nullptr ? 0 : resize_scratch(static_cast<int32_t>(pre->width), static_cast<int32_t>(pre->channels)));
+  const uint64_t crop_at = ledger.take(pre == nullptr ? 0 : resize_scratch(static_cast<int32_t>(pre->width)));
   own_bytes_ = ledger.used();
   const uint64_t total = memory().total;
   status = within(options.memory_limit, total + frame,

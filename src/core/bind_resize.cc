@@ -54,7 +54,7 @@ void bind_resize(py::module_& m) {
         py::arg("src_channels"), py::arg("channels"), py::arg("order"), py::arg("gray"), py::arg("out_w"),
         py::arg("out_h"), py::arg("table"), py::arg("y"), py::arg("y_px"), py::arg("y_row"), py::arg("scratch"),
         py::arg("rounds") = 1, "Runs one row on caller addresses (table 0: identity), unchecked.");
-  m.def("resize_scratch", &ek::resize_scratch, py::arg("out_w"), py::arg("channels"), "Bytes of scratch of a call.");
+  m.def("resize_scratch", &ek::resize_scratch, py::arg("out_w"), "Bytes of scratch of a call.");
   m.def("resize_is_identity", &is_identity, py::arg("tables"), py::arg("channels"),
         "Whether a run would leave the tables out.");
   m.def("resize_select", &chosen_row, py::arg("isa"), "Name of the row a plan would choose under a cap.");

@@ -83,7 +83,7 @@ def run(kernel: str, crop: Crop, box: np.ndarray, table: np.ndarray | None = Non
     tables = Guarded.holding(table, crop.flush) if table is not None else None
     y = Guarded((crop.out_h - 1) * crop.y_row + (crop.out_w - 1) * crop.px + crop.channels, crop.flush)
     y.bytes[:] = CANARY
-    scratch = Guarded(-(-_core.resize_scratch(crop.out_w, crop.channels) // 64) * 64)
+    scratch = Guarded(-(-_core.resize_scratch(crop.out_w) // 64) * 64)
     ran = _core.resize_run(
         kernel, box=source.address, row_stride=stride, width=crop.width, height=crop.height, src_channels=crop.source,
         channels=crop.channels, order=[*crop.order, 0, 0, 0][:4], gray=crop.gray, out_w=crop.out_w, out_h=crop.out_h,

@@ -30,8 +30,7 @@ const uint8_t* resize_tables(const uint8_t* tables, int32_t channels) {
 }
 
 /// One tap per column, then two rows of one int32 for each of up to 4 channels, rounded up to a cache line.
-size_t resize_scratch(int32_t out_w, int32_t channels) {
-  static_cast<void>(channels);
+size_t resize_scratch(int32_t out_w) {
   const size_t columns = static_cast<size_t>(round_up(out_w, 16));
   return columns * (sizeof(ResizeTap) + 2 * 4 * sizeof(int32_t));
 }

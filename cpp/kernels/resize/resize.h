@@ -75,6 +75,6 @@ const ResizeKernel* select_resize(IsaSet cap);
 const uint8_t* resize_tables(const uint8_t* tables, int32_t channels);
 
 /// Bytes of scratch of an output `out_w` pixels wide, enough for every row of the table and any channels.
-size_t resize_scratch(int32_t out_w, int32_t channels);
+size_t resize_scratch(int32_t out_w);
 
 }  // namespace ek
