@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/dwconv/dwconv.h"
 
+#include "kernels/select.h"
+
 namespace ek {
 
 #define EK_DWCONV_KERNEL(name, isa, form, block, lanes, fits, cycles) void name(const DwConvArgs& args);
@@ -70,17 +72,7 @@ const DwConvKernel kDwConvKernels[] = {
 const size_t kDwConvKernelCount = sizeof(kDwConvKernels) / sizeof(kDwConvKernels[0]);
 
 const DwConvKernel* select_dwconv(const DwConvProblem& problem, IsaSet cap) {
-  const DwConvKernel* best = nullptr;
-  double least = 0.0;
-  for (const DwConvKernel& kernel : kDwConvKernels) {
-    if ((kernel.row.isa & cap) != kernel.row.isa || !kernel.fits(problem)) continue;
-    const double cycles = kernel.cycles(problem);
-    if (!best || cycles < least) {
-      best = &kernel;
-      least = cycles;
-    }
-  }
-  return best;
+  return cheapest_allowed(kDwConvKernels, problem, cap);
 }
 
 }  // namespace ek

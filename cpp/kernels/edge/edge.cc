@@ -3,6 +3,7 @@
 
 #include "base/nest.h"
 #include "kernels/edge/run.h"
+#include "kernels/select.h"
 
 namespace ek {
 
@@ -35,11 +36,6 @@ const EdgeKernel kEdgeKernels[] = {
 };
 const size_t kEdgeKernelCount = sizeof(kEdgeKernels) / sizeof(kEdgeKernels[0]);
 
-const EdgeKernel* select_edge(IsaSet cap) {
-  for (const EdgeKernel& kernel : kEdgeKernels) {
-    if ((kernel.row.isa & cap) == kernel.row.isa) return &kernel;
-  }
-  return nullptr;  // not reached: scalar needs nothing
-}
+const EdgeKernel* select_edge(IsaSet cap) { return first_allowed(kEdgeKernels, cap); }
 
 }  // namespace ek

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/eltwise/eltwise.h"
 
+#include "kernels/select.h"
+
 namespace ek {
 
 #define EK_ELTWISE_KERNEL(name, isa, add, affine, table) \
@@ -17,11 +19,6 @@ const EltwiseKernel kEltwiseKernels[] = {
 };
 const size_t kEltwiseKernelCount = sizeof(kEltwiseKernels) / sizeof(kEltwiseKernels[0]);
 
-const EltwiseKernel* select_eltwise(IsaSet cap) {
-  for (const EltwiseKernel& kernel : kEltwiseKernels) {
-    if ((kernel.row.isa & cap) == kernel.row.isa) return &kernel;
-  }
-  return nullptr;  // not reached: scalar needs nothing
-}
+const EltwiseKernel* select_eltwise(IsaSet cap) { return first_allowed(kEltwiseKernels, cap); }
 
 }  // namespace ek

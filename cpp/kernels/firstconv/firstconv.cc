@@ -6,6 +6,7 @@
 
 #include "kernels/firstconv/gather.h"
 #include "kernels/qgemm/qgemm.h"
+#include "kernels/select.h"
 
 namespace ek {
 
@@ -99,17 +100,7 @@ const FirstConvKernel kFirstConvKernels[] = {
 const size_t kFirstConvKernelCount = sizeof(kFirstConvKernels) / sizeof(kFirstConvKernels[0]);
 
 const FirstConvKernel* select_firstconv(const FirstConvProblem& problem, IsaSet cap) {
-  const FirstConvKernel* best = nullptr;
-  double least = 0.0;
-  for (const FirstConvKernel& kernel : kFirstConvKernels) {
-    if ((kernel.row.isa & cap) != kernel.row.isa || !kernel.fits(problem)) continue;
-    const double cycles = kernel.cycles(problem);
-    if (!best || cycles < least) {
-      best = &kernel;
-      least = cycles;
-    }
-  }
-  return best;
+  return cheapest_allowed(kFirstConvKernels, problem, cap);
 }
 
 size_t firstconv_panel_bytes(const FirstConvKernel& kernel, int32_t taps, int32_t columns) {

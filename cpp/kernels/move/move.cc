@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/move/move.h"
 
+#include "kernels/select.h"
+
 namespace ek {
 
 #define EK_MOVE_KERNEL(name, isa, copy, halo) \
@@ -16,11 +18,6 @@ const MoveKernel kMoveKernels[] = {
 };
 const size_t kMoveKernelCount = sizeof(kMoveKernels) / sizeof(kMoveKernels[0]);
 
-const MoveKernel* select_move(IsaSet cap) {
-  for (const MoveKernel& kernel : kMoveKernels) {
-    if ((kernel.row.isa & cap) == kernel.row.isa) return &kernel;
-  }
-  return nullptr;  // not reached: scalar needs nothing
-}
+const MoveKernel* select_move(IsaSet cap) { return first_allowed(kMoveKernels, cap); }
 
 }  // namespace ek

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/pool/pool.h"
 
+#include "kernels/select.h"
+
 namespace ek {
 
 #define EK_POOL_KERNEL(name, isa, max, average, mean) \
@@ -17,11 +19,6 @@ const PoolKernel kPoolKernels[] = {
 };
 const size_t kPoolKernelCount = sizeof(kPoolKernels) / sizeof(kPoolKernels[0]);
 
-const PoolKernel* select_pool(IsaSet cap) {
-  for (const PoolKernel& kernel : kPoolKernels) {
-    if ((kernel.row.isa & cap) == kernel.row.isa) return &kernel;
-  }
-  return nullptr;  // not reached: scalar needs nothing
-}
+const PoolKernel* select_pool(IsaSet cap) { return first_allowed(kPoolKernels, cap); }
 
 }  // namespace ek

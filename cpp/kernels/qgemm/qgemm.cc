@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/qgemm/qgemm.h"
 
+#include "kernels/select.h"
+
 namespace ek {
 
 #define EK_QGEMM_KERNEL(name, isa, elem, a_zero, mr, nr, kr, lanes, fits, cycles) void name(const QGemmArgs& args);
@@ -94,17 +96,7 @@ const QGemmKernel kQGemmKernels[] = {
 const size_t kQGemmKernelCount = sizeof(kQGemmKernels) / sizeof(kQGemmKernels[0]);
 
 const QGemmKernel* select_qgemm(const QGemmProblem& problem, IsaSet cap) {
-  const QGemmKernel* best = nullptr;
-  double least = 0.0;
-  for (const QGemmKernel& kernel : kQGemmKernels) {
-    if ((kernel.row.isa & cap) != kernel.row.isa || !kernel.fits(problem)) continue;
-    const double cycles = kernel.cycles(problem);
-    if (!best || cycles < least) {
-      best = &kernel;
-      least = cycles;
-    }
-  }
-  return best;
+  return cheapest_allowed(kQGemmKernels, problem, cap);
 }
 
 WidenFn select_widen([[maybe_unused]] IsaSet cap) {

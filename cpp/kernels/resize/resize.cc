@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/resize/resize.h"
 
+#include "kernels/select.h"
+
 namespace ek {
 
 #define EK_RESIZE_KERNEL(name, isa) void name(const ResizeArgs& args);
@@ -15,12 +17,7 @@ const ResizeKernel kResizeKernels[] = {
 const size_t kResizeKernelCount = sizeof(kResizeKernels) / sizeof(kResizeKernels[0]);
 
 /// Every row takes every box, so the first that the CPU can run is the one.
-const ResizeKernel* select_resize(IsaSet cap) {
-  for (const ResizeKernel& kernel : kResizeKernels) {
-    if ((kernel.row.isa & cap) == kernel.row.isa) return &kernel;
-  }
-  return nullptr;
-}
+const ResizeKernel* select_resize(IsaSet cap) { return first_allowed(kResizeKernels, cap); }
 
 const uint8_t* resize_tables(const uint8_t* tables, int32_t channels) {
   for (int32_t i = 0; i < 256 * channels; ++i) {

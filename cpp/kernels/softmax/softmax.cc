@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/softmax/softmax.h"
 
+#include "kernels/select.h"
+
 namespace ek {
 
 #define EK_SOFTMAX_KERNEL(name, isa) void name(const SoftmaxArgs& args);
@@ -14,11 +16,6 @@ const SoftmaxKernel kSoftmaxKernels[] = {
 };
 const size_t kSoftmaxKernelCount = sizeof(kSoftmaxKernels) / sizeof(kSoftmaxKernels[0]);
 
-const SoftmaxKernel* select_softmax(IsaSet cap) {
-  for (const SoftmaxKernel& kernel : kSoftmaxKernels) {
-    if ((kernel.row.isa & cap) == kernel.row.isa) return &kernel;
-  }
-  return nullptr;  // not reached: scalar needs nothing
-}
+const SoftmaxKernel* select_softmax(IsaSet cap) { return first_allowed(kSoftmaxKernels, cap); }
 
 }  // namespace ek
