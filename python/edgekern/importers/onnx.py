@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +20,9 @@ from edgekern.importers import _layers, _pointwise, _products, _shapes
 from edgekern.importers._builder import Builder
 from edgekern.importers._image import guess_layout
 from edgekern.importers._layout import Value
+from edgekern.importers._proto import attributes, constant, load_onnx
 from edgekern.importers._source import HANDLERS, Source
-from edgekern.importers._text import type_name, unreadable
+from edgekern.importers._text import type_name
 from edgekern.ops.reshape import Reshape
 from edgekern.types import Array, DType, TensorType
 
@@ -41,46 +41,11 @@ _INSTEAD = {  # the way out, where there is one
     "QuantizeLinear": "The model is quantised already: export the float model.",
     "Resize": "Resize the image before the model: a Preprocess does.",
 }
-_NEEDS = "edgekern.compile needs pip install 'edgekern[compile]'"
 
 
 def supported() -> tuple[str, ...]:
     """Names of the ONNX operators that can stand on the path of an activation."""
     return tuple(sorted(HANDLERS))
-
-
-def load_onnx(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx.ModelProto:
-    """Reads a model file (with the external data beside it), its bytes, or takes the model as it is.
-
-    Raises:
-        CompileError: There is no such file, it is not ONNX, or the package `onnx` is missing.
-    """
-    try:
-        import onnx
-    except ImportError as error:
-        raise CompileError(_NEEDS) from error
-    where = source if isinstance(source, (str, os.PathLike)) else "the model"
-    if isinstance(source, onnx.ModelProto):
-        model = source
-    else:
-        try:
-            data = source if isinstance(source, bytes) else Path(source).read_bytes()
-            model = onnx.load_model_from_string(data)
-            if not isinstance(source, bytes):
-                onnx.load_external_data_for_model(model, str(Path(source).parent))
-        except OSError as error:
-            raise CompileError(f"{where}: {error.strerror or error}") from error
-        except Exception as error:  # protobuf and onnx raise what they like
-            raise CompileError(f"{where} is no readable ONNX file: {error}") from error
-    if not model.graph.node or not model.opset_import:
-        raise CompileError(f"{where} is no ONNX model: it has no nodes or no operator set")
-    if broken := next(unreadable(model), None):
-        raise CompileError(f"{where}: the text of {broken} is not UTF-8")
-    if model.functions:
-        from onnx import inliner
-
-        model = inliner.inline_local_functions(model)
-    return model
 
 
 def import_onnx(
@@ -123,7 +88,7 @@ class _Reader:
                 hint="Export it with one of these (opset_version=17 in PyTorch), or use onnx.version_converter.",
             )
         for tensor in graph.initializer:
-            self.values[tensor.name] = _constant(tensor, f"initializer {tensor.name!r}")
+            self.values[tensor.name] = constant(tensor, f"initializer {tensor.name!r}")
         self._refuse_sparse()
         inputs = tuple(self._input(i) for i in graph.input if i.name not in self.values)
         if not inputs:
@@ -285,7 +250,7 @@ class _Reader:
             name = node.op_type if node.domain in _DOMAINS else f"{node.domain}.{node.op_type}"
             raise UnsupportedOpError(f"operator {name} is not supported", hint=_INSTEAD.get(name, ""))
         self.build.place, self.build.node = node.output[0], node.name or node.output[0]
-        source = Source(node.op_type, self.opset, _attributes(node), inputs, self.batch, self.build)
+        source = Source(node.op_type, self.opset, attributes(node), inputs, self.batch, self.build)
         return HANDLERS[node.op_type](source)
 
     def _fold(self, node: onnx.NodeProto, inputs: Sequence[Value | Array | None]) -> Array:
@@ -293,7 +258,7 @@ class _Reader:
         if node.op_type == "Constant" and node.domain in _DOMAINS:
             for attribute in node.attribute:
                 if attribute.name == "value":
-                    return _constant(attribute.t, f"constant {node.output[0]!r}")
+                    return constant(attribute.t, f"constant {node.output[0]!r}")
         from onnx import reference
 
         feeds = {n: v for n, v in zip(node.input, inputs, strict=True) if n}
@@ -303,33 +268,3 @@ class _Reader:
             return np.asarray(results[0])
         except Exception as error:  # whatever the reference meets is a fault of this node
             raise UnsupportedOpError(f"this node of constants cannot be computed: {error}") from error
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """Attributes as Python values; text decoded, tensors as arrays."""
-    from onnx import AttributeProto, helper
-
-    found: dict[str, Any] = {}
-    for attribute in node.attribute:
-        value = helper.get_attribute_value(attribute)
-        if attribute.type == AttributeProto.STRING:
-            value = str(value, "utf-8", "replace")
-        elif attribute.type == AttributeProto.TENSOR:
-            value = _constant(value, f"attribute {attribute.name!r}")
-        found[attribute.name] = value
-    return found
-
-
-def _constant(tensor: onnx.TensorProto, where: str) -> Array:
-    from onnx import numpy_helper
-
-    kind = type_name(tensor.data_type)
-    if kind in ("FLOAT16", "BFLOAT16") or kind.startswith(("FLOAT8", "FLOAT4")):
-        raise UnsupportedOpError(
-            f"{where} has type {kind}", hint="Export the model in float32; edgekern quantises it itself."
-        )
-    try:
-        value = np.asarray(numpy_helper.to_array(tensor))
-    except Exception as error:  # wrong sizes, unknown types, missing external data
-        raise CompileError(f"{where} cannot be read: {error}") from error
-    return value.astype(np.float32) if value.dtype == np.float64 else value
