@@ -176,7 +176,7 @@ def pool(name: str) -> Iterator[tuple[str, Case]]:
         again = repeats(m * c * k * k)
         return lambda: _core.pool_run(
             name, what, x.at, shape, c, side * c, [k, k], [2, 2], [0, 0], 2, m, y.at, c, clamp, False, True,
-            [128, 128], [1.0, 1.0], again,
+            128, [128, 128], [1.0, 1.0], again,
         )  # fmt: skip
 
     yield "max", one("max", 2, 6)

@@ -34,7 +34,7 @@ struct MaxPool2DParams {
   int32_t kh, kw, sh, sw, top, left, bottom, right, lo, hi;
 };
 struct AveragePool2DParams {
-  int32_t kh, kw, sh, sw, top, left, bottom, right, count_include_pad, lo, hi;
+  int32_t kh, kw, sh, sw, top, left, bottom, right, count_include_pad, origin, lo, hi;
 };
 struct MeanParams {
   int32_t lo, hi;

@@ -84,6 +84,13 @@ ek_status accumulator_rule(const Check& c, int32_t count, int64_t taps, int64_t 
   return EK_OK;
 }
 
+/// How many 8-bit kernels, one below the other along dimension `axis`, add up to the weights: 1 to 3, 1 where the
+/// shape says nothing of the kind (which the rule of the shape then refuses).
+int32_t parts_of(const Check& c, int axis, int32_t kh) {
+  const int32_t rows = c.m.constants[c.op.constants[0]].dims[axis];
+  return rows == 2 * kh ? 2 : rows == 3 * kh ? 3 : 1;
+}
+
 ek_status check_Conv2D(const Check& c) {
   const auto& p = c.op.as<Conv2DParams>();
   EK_TRY(window_rules(c, p, p.dh, p.dw, false));
@@ -93,8 +100,9 @@ ek_status check_Conv2D(const Check& c) {
     return c.bad(&p.groups, "op.groups", "groups must divide the channels in and out", p.groups);
   }
   const int32_t kc = channels / p.groups;
-  EK_TRY(constant_rule(c, 0, EK_INT8, {columns, p.kh, p.kw, kc}));
-  const int64_t taps = int64_t{p.kh} * p.kw * kc;
+  const int32_t parts = parts_of(c, 1, p.kh);
+  EK_TRY(constant_rule(c, 0, EK_INT8, {columns, parts * p.kh, p.kw, kc}));
+  const int64_t taps = int64_t{parts} * p.kh * p.kw * kc;
   return accumulator_rule(c, columns, taps, taps, 1);
 }
 
@@ -105,8 +113,9 @@ ek_status check_DepthwiseConv2D(const Check& c) {
   if (hwc(c.out()).c != channels) {
     return c.bad(&c.out().dims[c.out().rank - 1], "tensor.dims", "it keeps the channels", hwc(c.out()).c);
   }
-  EK_TRY(constant_rule(c, 0, EK_INT8, {p.kh, p.kw, channels}));
-  return accumulator_rule(c, channels, int64_t{p.kh} * p.kw, 1, channels);
+  const int32_t parts = parts_of(c, 0, p.kh);
+  EK_TRY(constant_rule(c, 0, EK_INT8, {parts * p.kh, p.kw, channels}));
+  return accumulator_rule(c, channels, int64_t{parts} * p.kh * p.kw, 1, channels);
 }
 
 template <class Params>
@@ -127,7 +136,9 @@ ek_status check_AveragePool2D(const Check& c) {
   const auto& p = c.op.as<AveragePool2DParams>();
   EK_TRY(pool_rules(c, p));
   EK_TRY(rescale_rule(c, c.in(), c.out()));
-  return in_range(c, p.count_include_pad, "op.count_include_pad", 0, 1);
+  EK_TRY(in_range(c, p.count_include_pad, "op.count_include_pad", 0, 1));
+  if (p.origin == 0 || p.origin == -128) return EK_OK;
+  return c.bad(&p.origin, "op.origin", "averages round away from 0, or from -128", p.origin);
 }
 
 ek_status check_Mean(const Check& c) {

@@ -36,12 +36,12 @@ struct Panels {
 struct ConvStep {
   QGemmArgs args;                    ///< all that strips and panels share
   QGemmFn run;
-  const uint8_t** rows;              ///< kh pointers, in scratch
+  const uint8_t** rows;              ///< args.kh pointers, in scratch
   Rows<const uint8_t> in;  ///< row 0 at the first tap of output pixel (0, 0)
   Rows<uint8_t> y;
   ptrdiff_t in_group, y_group;  ///< bytes from group to group
   int32_t m, m_last, groups;
-  int32_t sy, dy;  ///< input rows from strip to strip, from tap to tap
+  int32_t kh, sy, dy;  ///< input rows of a strip, from strip to strip, from tap to tap
   Panels panels;
   // s16 rows: the last `wide_rows` input rows widened, row r in slot r mod wide_rows
   WidenFn widen;
@@ -66,7 +66,7 @@ struct DwConvStep {
   const uint8_t** rows;
   Rows<const uint8_t> in;
   Rows<uint8_t> y;
-  int32_t sy, dy;
+  int32_t kh, sy, dy;
 };
 
 struct PoolStep {

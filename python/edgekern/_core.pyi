@@ -251,6 +251,7 @@ def pool_run(
     clamp: Sequence[int],
     count_include_pad: bool,
     same_scale: bool,
+    origin: int,
     zeros: Sequence[int],
     scales: Sequence[float],
     rounds: int = 1,

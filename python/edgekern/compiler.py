@@ -19,7 +19,7 @@ from edgekern.calibrate.samples import Sampler, frames_of
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
 from edgekern.graph.verify import verify
-from edgekern.importers.onnx import import_onnx, load_onnx
+from edgekern.importers.source import read
 from edgekern.ops.conv2d import Conv2D
 from edgekern.ops.depthwise import DepthwiseConv2D
 from edgekern.ops.reshape import Reshape
@@ -33,6 +33,7 @@ from edgekern.passes import (
     name_tensors,
     quantise,
     remove_no_ops,
+    requantise_copies,
 )
 from edgekern.preprocess import Preprocess
 from edgekern.record import (
@@ -43,7 +44,6 @@ from edgekern.record import (
     known_answer,
     provenance_of,
     report_of,
-    source_bytes,
 )
 from edgekern.report import Report
 from edgekern.types import Array, DType
@@ -63,6 +63,7 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("batch norm and bias", fold_batch_norm.run),
     ("no-ops", remove_no_ops.run),
     ("activations", fuse_activation.run),
+    ("copies", requantise_copies.run),
     ("names", name_tensors.run),
 )
 
@@ -97,7 +98,7 @@ class Settings:
 def compile(
     source: str | os.PathLike[str] | bytes | onnx.ModelProto,
     *,
-    calibration: Iterable[Any],
+    calibration: Iterable[Any] | None = None,
     preprocess: Preprocess | None = None,
     labels: Iterable[str] | None = None,
     method: str = "mse",
@@ -107,13 +108,14 @@ def compile(
     evaluation: Iterable[tuple[Any, int]] | None = None,
     progress: Progress | None = None,
 ) -> Model:
-    """Compiles a float ONNX model to int8.
+    """Compiles an ONNX or TFLite model to int8.
 
-    The same source, samples and arguments give the same bytes on the same NumPy and BLAS. Nothing is written; a model
+    A TFLite model that is quantised keeps its integers, and the model takes and gives its types; it needs no
+    calibration. The same source, samples and arguments give the same bytes on the same NumPy and BLAS. Nothing is written; a model
     is saved by `Model.save`.
 
     Args:
-        source: Path of an ONNX file, its bytes, or a ModelProto.
+        source: Path of an ONNX or TFLite file, its bytes, or a ModelProto.
         calibration: 100 to 500 inputs as the model will see them; any iterable, streamed. With a preprocess: uint8
             images [H, W, C] in RGB or gray, or paths of image files (needs Pillow). Without: the source model's own
             tensors, with or without the batch dimension, or dicts of them by input name.
@@ -161,7 +163,7 @@ def optimise(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
 
 def build(
     source: str | os.PathLike[str] | bytes | onnx.ModelProto,
-    calibration: Iterable[Any],
+    calibration: Iterable[Any] | None = None,
     preprocess: Preprocess | None = None,
     labels: Iterable[str] | None = None,
     settings: Settings | None = None,
@@ -170,24 +172,24 @@ def build(
 ) -> tuple[Artifact, Report]:
     """Everything `compile` does before a runtime is needed; arguments and errors as there."""
     settings = settings or Settings()
-    proto = load_onnx(source)
     image = None if preprocess is None else (*preprocess.size, preprocess.depth)
-    imported = import_onnx(proto, image, preprocess.layout if preprocess else None)
+    imported, data = read(source, image, preprocess.layout if preprocess else None)
     if preprocess is not None and len(imported.inputs) > 1:
         raise InputError(f"a Preprocess feeds one input; the model has {len(imported.inputs)}")
     graph, changes = optimise(_tempered(verify(imported), settings.temperature))
     names = class_names(labels, graph)
     held = _frames_held(graph)
-    sampler = Sampler(frames_of(graph, preprocess, calibration), held)
-    seen = observe(graph, sampler, progress)
-    chosen = {**ranges(seen, settings.method), **{name: min_max(seen[name]) for name in _decisive(graph)}}
+    sampler = Sampler(frames_of(graph, preprocess, () if calibration is None else calibration), held)
+    chosen: dict[str, tuple[float, float]] = {}
+    if calibration is not None or not _quantised(graph):
+        seen = observe(graph, sampler, progress)
+        chosen = {**ranges(seen, settings.method), **{name: min_max(seen[name]) for name in _decisive(graph)}}
     if preprocess is not None:
         chosen[graph.inputs[0].tensor] = _byte_range(preprocess)
     integer = verify(quantise.run(graph, chosen, _weight_scales(graph, settings.method)))
-    if settings.bias_correction:
+    if settings.bias_correction and sampler.count and not graph.weight_scales:
         integer = verify(correct_biases(graph, integer, sampler.held()))
     outside = integer if preprocess is None else _byte_port(integer, preprocess)
-    data, size = source_bytes(source, proto)
     provenance = provenance_of(data, sampler, settings)
     artifact = Artifact(
         graph=outside,
@@ -198,12 +200,17 @@ def build(
         provenance=provenance,
     )
     accuracy = None if evaluation is None else accuracy_of(graph, integer, preprocess, evaluation)
-    report = report_of(settings, sampler, graph, integer, accuracy, size, changes)
+    report = report_of(settings, sampler, graph, integer, accuracy, len(data), changes)
     report = replace(report, bytes=final_size(artifact, report))
     return replace(artifact, provenance={**provenance, "report": report.to_json()}), report
 
 
 # ---- pieces -------------------------------------------------------------------------------------
+
+
+def _quantised(graph: Graph) -> bool:
+    """Whether the source gives every tensor its quantisation, so that nothing is left to calibrate."""
+    return all(kind.quant is not None for kind in graph.types.values())
 
 
 def _tempered(graph: Graph, temperature: float) -> Graph:
@@ -262,6 +269,8 @@ def _byte_port(graph: Graph, preprocess: Preprocess) -> Graph:
     """The input as uint8 NHWC, if every camera byte is the input tensor's own (biased) byte."""
     port = graph.inputs[0]
     q = graph.types[port.tensor].quant
+    if port.dtype is not DType.FLOAT32:
+        return graph
     assert q is not None
     if not (preprocess.table(q) == np.arange(256, dtype=np.uint8)).all():
         return graph

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import operator
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,8 +23,6 @@ from edgekern.report import Accuracy, Report
 from edgekern.types import Array, DType
 
 if TYPE_CHECKING:
-    import onnx
-
     from edgekern.compiler import Settings
 
 __all__ = [
@@ -37,7 +33,6 @@ __all__ = [
     "known_answer",
     "provenance_of",
     "report_of",
-    "source_bytes",
 ]
 
 COMPARED = 64  # frames the report compares, drawn evenly from the calibration samples
@@ -45,7 +40,12 @@ _GOLDEN = 251  # elements of the known answer's input; a prime, so that rows of 
 
 
 def known_answer(outside: Graph, integer: Graph, first: Mapping[str, Array]) -> KnownAnswer:
-    """The golden frame: a few elements of the first calibration sample, over and over, which a file holds in little."""
+    """The golden frame: a few elements of the first calibration sample, over and over, which a file holds in little.
+
+    Without samples (a source that is quantised already) random bytes.
+    """
+    if not first:
+        return KnownAnswer.random(outside)
     golden = {}
     for port, inner in zip(outside.inputs, integer.inputs, strict=True):
         sample = first[inner.name]
@@ -113,13 +113,13 @@ def report_of(
     changes: tuple[str, ...],
 ) -> Report:
     """The compile in figures, but for the size of the file."""
-    feeds = sampler.held(COMPARED)
+    feeds = sampler.held(COMPARED) if sampler.count else KnownAnswer.random(integer).inputs
     rows = compare.layers(graph, integer, feeds)
     return Report(
         method=settings.method,
         bias_correction=settings.bias_correction,
         calibration_samples=sampler.count,
-        compared_samples=len(next(iter(feeds.values()))),
+        compared_samples=min(sampler.count, COMPARED),
         outputs=compare.outputs(graph, integer, feeds),
         layers=rows,
         accuracy=accuracy,
@@ -143,24 +143,11 @@ def final_size(artifact: Artifact, report: Report) -> int:
     return size
 
 
-def source_bytes(source: object, proto: onnx.ModelProto) -> tuple[bytes, int]:
-    """What identifies the source, and its size: weights in files beside it included."""
-    if isinstance(source, bytes):
-        data = source
-    elif isinstance(source, (str, os.PathLike)):
-        data = Path(source).read_bytes()
-    else:
-        data = proto.SerializeToString(deterministic=True)
-    if proto.ByteSize() > len(data):
-        data += proto.SerializeToString(deterministic=True)
-    return data, max(len(data), proto.ByteSize())
-
-
 def provenance_of(data: bytes, sampler: Sampler, settings: Settings) -> dict[str, Any]:
     """Where the model comes from; JSON data.
 
     Args:
-        data: What identifies the source: see `source_bytes`.
+        data: The source model with all its weights.
         sampler: All calibration samples have passed it.
         settings: Of the compile.
     """

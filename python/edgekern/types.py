@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "DType", "Quant", "TensorType"]
+__all__ = ["Array", "DType", "Quant", "TensorType", "WeightScale"]
 
 Array = npt.NDArray[Any]
 
@@ -60,8 +60,8 @@ class Quant:
 class TensorType:
     """Shape (NHWC, batch first and given as 1), element type and quantisation of a tensor.
 
-    `quant` is None for float32 tensors, and for int8 results whose quantisation the operator leaves
-    to calibration.
+    `quant` is None for int8 results whose quantisation the operator leaves to calibration. A float32 tensor of a float
+    graph has one where the source model is quantised: it is taken over, not calibrated.
     """
 
     shape: tuple[int, ...]
@@ -72,3 +72,16 @@ class TensorType:
     def size(self) -> int:
         """Elements of one frame."""
         return int(np.prod(self.shape[1:], dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class WeightScale:
+    """Scales of a node's weights, one per output channel.
+
+    Attributes:
+        values: float32 [N].
+        given: They are the source model's own: weights and biases are whole multiples and are taken over as integers.
+    """
+
+    values: Array
+    given: bool = False

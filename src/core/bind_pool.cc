@@ -21,8 +21,8 @@ std::string pool(const std::string& name, const std::string& what, uintptr_t in,
                  int32_t px, ptrdiff_t row, const std::array<int32_t, 2>& kernel_size,
                  const std::array<int32_t, 2>& stride, const std::array<int32_t, 2>& pads, int32_t oy, int32_t m,
                  uintptr_t y, ptrdiff_t y_px, const std::array<int32_t, 2>& clamp, bool count_include_pad,
-                 bool same_scale, const std::array<int32_t, 2>& zeros, const std::array<float, 2>& scales,
-                 int64_t rounds) {
+                 bool same_scale, int32_t origin, const std::array<int32_t, 2>& zeros,
+                 const std::array<float, 2>& scales, int64_t rounds) {
   const ek::PoolKernel& kernel = row_of(name);
   ek::PoolArgs args = {};
   args.in = at<const uint8_t>(in);
@@ -45,6 +45,7 @@ std::string pool(const std::string& name, const std::string& what, uintptr_t in,
   args.hi = static_cast<uint8_t>(clamp[1]);
   args.count_include_pad = count_include_pad;
   args.same_scale = same_scale;
+  args.origin = origin;
   args.zero_in = zeros[0];
   args.zero_out = zeros[1];
   args.s_in = scales[0];
@@ -83,7 +84,7 @@ void bind_pool(py::module_& m) {
   m.def("pool_run", &pool, py::arg("name"), py::arg("what"), py::arg("in"), py::arg("shape"), py::arg("px"),
         py::arg("row"), py::arg("kernel"), py::arg("stride"), py::arg("pads"), py::arg("oy"), py::arg("m"),
         py::arg("y"), py::arg("y_px"), py::arg("clamp"), py::arg("count_include_pad"), py::arg("same_scale"),
-        py::arg("zeros"), py::arg("scales"), py::arg("rounds") = 1,
+        py::arg("origin"), py::arg("zeros"), py::arg("scales"), py::arg("rounds") = 1,
         "Runs one output row of max or average on caller addresses, unchecked.");
   m.def("pool_mean", &mean, py::arg("name"), py::arg("in"), py::arg("shape"), py::arg("px"), py::arg("row"),
         py::arg("zero_in"), py::arg("scale"), py::arg("clamp"), py::arg("zero_out"), py::arg("y"),

@@ -207,7 +207,7 @@ def test_without_onnx_the_way_out_is_said() -> None:
     code = (
         "import sys; sys.modules['onnx'] = None\n"
         "import edgekern\n"
-        "try: edgekern.compile('net.onnx', calibration=[])\n"
+        "try: edgekern.compile(b'onnx', calibration=[])\n"
         "except edgekern.EdgekernError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

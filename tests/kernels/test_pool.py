@@ -33,6 +33,7 @@ class Pool:
     lo: int = 0
     hi: int = 255
     count_include_pad: bool = False
+    origin: int = 128
     same: bool = True
     zero_in: int = 128
     zero_out: int = 128
@@ -68,15 +69,15 @@ def requantised(pool: Pool, total: np.ndarray, m: np.float32) -> np.ndarray:
 def expected_average(pool: Pool, x: np.ndarray, scales: tuple[float, float]) -> np.ndarray:
     rows = []
     for window in windows(pool, x):
-        q = window.astype(np.int64) - 128
+        q = window.astype(np.int64) - pool.origin
         n = pool.kernel[0] * pool.kernel[1] if pool.count_include_pad else len(q)
-        total = q.sum(axis=0) + (n - len(q)) * (pool.zero_in - 128)
+        total = q.sum(axis=0) + (n - len(q)) * (pool.zero_in - pool.origin)
         if pool.same:
             half_away = np.sign(total) * ((np.abs(total) + n // 2) // n)
-            rows.append(np.clip(half_away + 128, pool.lo, pool.hi).astype(np.uint8))
+            rows.append(np.clip(half_away + pool.origin, pool.lo, pool.hi).astype(np.uint8))
         else:
             m = F32(scales[0]) / (F32(scales[1]) * F32(n))
-            rows.append(requantised(pool, total - n * (pool.zero_in - 128), m))
+            rows.append(requantised(pool, total - n * (pool.zero_in - pool.origin), m))
     return np.array(rows)
 
 
@@ -95,7 +96,7 @@ def run(kernel: str, what: str, pool: Pool, x: np.ndarray, scales: tuple[float, 
     ran = _core.pool_run(
         kernel, what, source.address, [pool.h, pool.w, pool.c], px, pool.w * px, pool.kernel, pool.stride,
         pool.pads[:2], pool.oy, pool.out_w, target.address, px, [pool.lo, pool.hi], pool.count_include_pad, pool.same,
-        [pool.zero_in, pool.zero_out], scales,
+        pool.origin, [pool.zero_in, pool.zero_out], scales,
     )  # fmt: skip
     assert ran == kernel
     assert target.intact()

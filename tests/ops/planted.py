@@ -59,7 +59,7 @@ FAULTS = (
     Fault("rounding", "pool/scalar.cc", "half = s < 0 ? -(count / 2) : count / 2;", "half = count / 2;"),
     Fault("rounding", "pool/scalar.cc", "t[i] += kMagic;", half_up("t[i]")),
     Fault("edge", "pool/scalar.cc", "args.count_include_pad ? args.kh * args.kw : inside;", "inside;"),
-    Fault("edge", "pool/scalar.cc", "inside * 128 - (count - inside) * (args.zero_in - 128)",
+    Fault("edge", "pool/scalar.cc", "inside * args.origin - (count - inside) * (args.zero_in - args.origin)",
           "inside * 128 - (count - inside) * args.zero_in"),
     Fault("edge", "pool/scalar.cc", "x1 = left + args.kw < args.shape.w ?", "x1 = left + args.kw <= args.shape.w - 1 &&"
           " args.kw > 2 ?"),

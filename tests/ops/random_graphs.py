@@ -26,7 +26,7 @@ SIDES = (1, 2, 3, 5, 6, 7, 9, 12)
 CHANNELS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 17, 24)
 MOST_ELEMENTS = 4000  # of a tensor: keeps the suite fast
 PROBES = 2  # random frames whose values choose the quantisations, and one frame of one value
-RESCALING = ("AveragePool2D", "Concat", "Pad", "Reshape", "Transpose")  # keep a quantisation, but need not
+PARTS = {"Conv2D": 1, "DepthwiseConv2D": 0}  # axis along which weights beyond int8 lie one below the other
 EXTREMES = 0.02  # share of int8 constants drawn anew from all 256 values; ten times that of multipliers to 2^k
 
 
@@ -101,7 +101,7 @@ class Growth:
         real = example.op.evaluate([self.float_values(name) for name in inputs], list(example.constants))
         finite = bool(np.isfinite(real).any())
         out = replace(made, quant=made.quant or (calibrated(self.draw, real) if finite else draw_quant(self.draw)))
-        if kind.opcode in RESCALING and finite and self.draw.random() < 0.4:
+        if kind.rescales and finite and self.draw.random() < 0.4:
             out = replace(out, quant=calibrated(self.draw, real))  # an imported model may rescale while it copies
         if kind.opcode == "Softmax" and self.draw.random() < 0.5:
             out = TensorType(out.shape)
@@ -110,6 +110,10 @@ class Growth:
         except QuantizationError:
             return False  # such as a residual add of scales far apart
         output = f"t{len(self.nodes)}"
+        own = np.random.default_rng([len(self.nodes), constants[0].size] if constants else 0)
+        if self.wild and kind.opcode in PARTS and own.random() < 0.15:
+            parts = [constants[0] // pick(own, (1, 2, -3)) for _ in range(pick(own, (1, 2)))]
+            constants = (np.concatenate([constants[0], *parts], PARTS[kind.opcode]), *constants[1:])
         names = tuple(f"{output}.c{i}" for i in range(len(constants)))
         self.constants.update(zip(names, (self._disturbed(c) for c in constants), strict=True))
         self.floats[output] = example

@@ -93,6 +93,8 @@ def faults_of_equal_shapes(graph: Graph) -> Iterator[tuple[str, Graph]]:
         if getattr(op, "groups", 1) > 1:  # each group with the weights of another
             moved = np.roll(w, len(w) // op.groups, axis=0)
             yield "groups", replace(graph, constants={**graph.constants, name: moved})
+    if op.opcode == "AveragePool2D":  # the other of two
+        yield "origin", with_op(graph, origin=-128 - op.origin)
     if op.opcode == "Transpose":
         shape = graph.types[node.inputs[0]].shape
         for perm in permutations(op.perm):

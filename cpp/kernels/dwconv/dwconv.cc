@@ -17,8 +17,11 @@ bool fits_all(const DwConvProblem&) { return true; }
 bool fits_square(const DwConvProblem& p, int32_t k) {
   return p.kh == k && p.kw == k && (p.sx == 1 || p.sx == 2) && p.dx == 1 && !p.unbounded;
 }
-[[maybe_unused]] bool fits_3x3(const DwConvProblem& p) { return fits_square(p, 3); }
-[[maybe_unused]] bool fits_5x5(const DwConvProblem& p) { return fits_square(p, 5); }
+[[maybe_unused]] bool fits_3x3(const DwConvProblem& p) { return fits_square(p, 3) && p.parts == 1; }
+[[maybe_unused]] bool fits_5x5(const DwConvProblem& p) { return fits_square(p, 5) && p.parts == 1; }
+// Weights packed as int16 hold the sum of the parts.
+[[maybe_unused]] bool fits_3x3_s16(const DwConvProblem& p) { return fits_square(p, 3); }
+[[maybe_unused]] bool fits_5x5_s16(const DwConvProblem& p) { return fits_square(p, 5); }
 
 /// Cycles of one output at strides 1 and 2, for a block of four vectors and for a single vector, and of one call's
 /// start. Measured on Zen 5; other cores change the figures, seldom the order.
@@ -58,7 +61,7 @@ double cycles_neon(const DwConvProblem& p) {
 
 double cycles_scalar(const DwConvProblem& p) {
   const int32_t blocks = (p.c + 31) / 32;
-  return static_cast<double>(p.m) * blocks * (9.6 * p.kh * p.kw + 42.0);
+  return static_cast<double>(p.m) * blocks * (9.6 * p.parts * p.kh * p.kw + 42.0);
 }
 
 }  // namespace

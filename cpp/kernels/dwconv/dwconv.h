@@ -36,6 +36,7 @@ struct DwConvProblem {
   int32_t kh, kw, sy, sx, dy, dx, c, m;
   bool has_minus_128;          ///< some weight is -128
   bool unbounded = false;      ///< dwconv_unbounded()
+  int32_t parts = 1;           ///< kernels, one below the other, whose sum are the weights
 };
 
 /// Form of the packed weights, see pack.cc.
@@ -65,11 +66,14 @@ const DwConvKernel* select_dwconv(const DwConvProblem& problem, IsaSet cap);
 /// model's does; where none can, rows may convert to int32 first and clip afterwards, as bytes.
 bool dwconv_unbounded(const DwConvProblem& problem, const int8_t* w, const int32_t* bias, const float* scale);
 
+/// Row pointers of a call: kh, but for the sum of several kernels rows of form kTaps take them once for each.
+int32_t dwconv_rows(const DwConvKernel& kernel, const DwConvProblem& problem);
+
 /// Bytes of packed weights.
 size_t dwconv_packed_bytes(const DwConvKernel& kernel, const DwConvProblem& problem);
 
-/// Packs weights [kh][kw][c] and writes round_up(c, block) entries of bias (folded with the biased input zero point
-/// `input_zero`) and scale.
+/// Packs weights [parts * kh][kw][c] and writes round_up(c, block) entries of bias (folded with the biased input zero
+/// point `input_zero`) and scale.
 void dwconv_pack(const DwConvKernel& kernel, const DwConvProblem& problem, const int8_t* w, const int32_t* bias,
                  const float* scale, int32_t input_zero, void* packed, int32_t* packed_bias, float* packed_scale);
 

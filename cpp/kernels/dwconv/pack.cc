@@ -58,7 +58,10 @@ const Groups& groups_of(const DwConvKernel& kernel, const DwConvProblem& p) {
   return p.kh == 3 ? kPairs3 : kPairs5;
 }
 
-size_t taps(const DwConvProblem& p) { return static_cast<size_t>(p.kh) * static_cast<size_t>(p.kw); }
+/// Of all parts.
+size_t taps(const DwConvProblem& p) {
+  return static_cast<size_t>(p.parts) * static_cast<size_t>(p.kh) * static_cast<size_t>(p.kw);
+}
 
 /// Channels that half fill a block or a vector stand there twice if the stride is 1: a row may then take two pixels
 /// for one. Returns their count doubled, or 0.
@@ -98,6 +101,13 @@ void pack_taps(const DwConvProblem& p, ptrdiff_t lanes, const int8_t* w, int8_t*
   }
 }
 
+/// The weight of a tap and channel: what the parts have there, added up.
+int32_t weight(const DwConvProblem& p, const int8_t* w, int32_t tap, int32_t c) {
+  int32_t sum = 0;
+  for (int32_t part = 0; part < p.parts; ++part) sum += w[(ptrdiff_t{part} * p.kh * p.kw + tap) * p.c + c];
+  return sum;
+}
+
 template <typename Element>
 void pack_groups(const DwConvKernel& kernel, const DwConvProblem& p, const int8_t* w, Element* packed) {
   constexpr int32_t kPerLane = 4 / static_cast<int32_t>(sizeof(Element));
@@ -110,7 +120,7 @@ void pack_groups(const DwConvKernel& kernel, const DwConvProblem& p, const int8_
         Element* lane = packed + ptrdiff_t{lane_of(kernel, width, i)} * kPerLane;
         for (int32_t e = 0; e < kPerLane; ++e) {
           const int32_t tap = groups.tap[group][e];
-          lane[e] = c < 0 || tap < 0 ? Element{0} : Element{w[ptrdiff_t{tap} * p.c + c]};
+          lane[e] = static_cast<Element>(c < 0 || tap < 0 ? 0 : weight(p, w, tap, c));
         }
       }
     }
@@ -143,6 +153,10 @@ bool dwconv_unbounded(const DwConvProblem& problem, const int8_t* w, const int32
     if (!(static_cast<double>(most) * static_cast<double>(scale[c]) < 1073741824.0)) return true;
   }
   return false;
+}
+
+int32_t dwconv_rows(const DwConvKernel& kernel, const DwConvProblem& problem) {
+  return kernel.form == DwConvForm::kTaps ? problem.parts * problem.kh : problem.kh;
 }
 
 size_t dwconv_packed_bytes(const DwConvKernel& kernel, const DwConvProblem& problem) {

@@ -17,7 +17,8 @@ struct PoolArgs {
   uint8_t lo, hi;                 ///< clamp of the biased output byte
   // average only
   bool count_include_pad;         ///< pad pixels count and hold the zero point
-  bool same_scale;                ///< y = S / n rounded half away from zero, on int8 values; else by scale
+  bool same_scale;                ///< y = S / n rounded half away from the origin; else by scale
+  int32_t origin;                 ///< byte that stands for 0 there: 128 for int8 sources, 0 for uint8 ones
   int32_t zero_in, zero_out;      ///< biased
   float s_in, s_out;              ///< m(n) = s_in / (s_out * n)
 };

@@ -2,7 +2,7 @@
 /// pool in plain C++, for CPUs without any of the ISA rows:
 ///
 ///   max      y = clamp(max of the window's pixels)
-///   average  y = clamp(S / n, half away from zero)             equal quantisation in and out, on int8 values
+///   average  y = clamp(S / n, half away from the origin)       equal quantisation in and out, bytes less the origin
 ///            y = clamp(rne(float(S - n * zx) * m(n)) + zy)     otherwise, m(n) = s_in / (s_out * n)
 ///   mean     the second form over all pixels, with m from the file
 ///
@@ -80,7 +80,7 @@ inline void divide_block(const int32_t (&sum)[kBlock], int32_t offset, int32_t c
   for (int32_t i = 0; i < n; ++i) {
     const int32_t s = sum[i] - offset;
     const int32_t half = s < 0 ? -(count / 2) : count / 2;
-    const int32_t u = (s + half) / count + 128;  // C's division rounds toward zero
+    const int32_t u = (s + half) / count + args.origin;  // C's division rounds toward zero
     y[i] = static_cast<uint8_t>(u < args.lo ? args.lo : u > args.hi ? args.hi : u);
   }
 }
@@ -99,8 +99,8 @@ void average_pixel(const PoolArgs& args, int32_t x, const Requant& out) {
     } else {
       sum_block(in, args.shape, c, n, sum);
     }
-    if (args.same_scale) {  // pad pixels add their zero point; int8 values are 128 below the bytes
-      divide_block(sum, inside * 128 - (count - inside) * (args.zero_in - 128), count, args, n, y + c);
+    if (args.same_scale) {  // pad pixels add their zero point
+      divide_block(sum, inside * args.origin - (count - inside) * (args.zero_in - args.origin), count, args, n, y + c);
     } else {
       scale_block(sum, inside * args.zero_in, m, out, n, y + c);
     }

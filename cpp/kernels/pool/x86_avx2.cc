@@ -2,7 +2,7 @@
 /// pool in AVX2:
 ///
 ///   max      y = clamp(max of the window's pixels)
-///   average  y = clamp(S / n, half away from zero)             equal quantisation in and out, on int8 values
+///   average  y = clamp(S / n, half away from the origin)       equal quantisation in and out, bytes less the origin
 ///            y = clamp(rne(float(S - n * zx) * m(n)) + zy)     otherwise, m(n) = s_in / (s_out * n)
 ///   mean     the second form over all pixels, with m from the file
 ///
@@ -121,11 +121,11 @@ EK_INLINE __m256i quotient_s32x8(__m256i s_s32x8, int32_t count) {
   return _mm256_sign_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(size)), s_s32x8);
 }
 
-/// 32 bytes of clamp((sum - offset) / count + 128).
-EK_INLINE __m256i divided_u8x32(Sums sums, int32_t offset, int32_t count, uint8_t lo, uint8_t hi) {
-  const __m256i offset_s32x8 = _mm256_set1_epi32(offset);
+/// 32 bytes of clamp((sum - offset) / count + origin).
+EK_INLINE __m256i divided_u8x32(Sums sums, int32_t offset, int32_t count, int32_t origin, uint8_t lo, uint8_t hi) {
+  const __m256i offset_s32x8 = _mm256_set1_epi32(offset), origin_s32x8 = _mm256_set1_epi32(origin);
   for (__m256i& s : sums.s32x8) {
-    s = _mm256_add_epi32(quotient_s32x8(_mm256_sub_epi32(s, offset_s32x8), count), _mm256_set1_epi32(128));
+    s = _mm256_add_epi32(quotient_s32x8(_mm256_sub_epi32(s, offset_s32x8), count), origin_s32x8);
   }
   const __m256i mixed_u8x32 = _mm256_packus_epi16(_mm256_packs_epi32(sums.s32x8[0], sums.s32x8[1]),
                                                   _mm256_packs_epi32(sums.s32x8[2], sums.s32x8[3]));
@@ -165,12 +165,13 @@ void pool_average_avx2(const PoolArgs& args) {
     const Window in = window(args, x);
     const int32_t inside = in.rows * in.columns;
     const int32_t count = args.count_include_pad ? args.kh * args.kw : inside;
-    const int32_t offset = inside * 128 - (count - inside) * (args.zero_in - 128);  // pad pixels add their zero point
+    const int32_t o = args.origin;
+    const int32_t offset = inside * o - (count - inside) * (args.zero_in - o);  // pad pixels add their zero point
     const float m = args.s_in / (args.s_out * static_cast<float>(count));
     uint8_t* y = args.y + x * args.y_px;
     for (int32_t c = 0; c < args.shape.c; c += 32) {
       const Sums sums = sum_s32x32(in, c);
-      const __m256i u_u8x32 = args.same_scale ? divided_u8x32(sums, offset, count, args.lo, args.hi)
+      const __m256i u_u8x32 = args.same_scale ? divided_u8x32(sums, offset, count, o, args.lo, args.hi)
                                               : scaled_u8x32(sums, inside * args.zero_in, m, r);
       store_u8x32(y + c, u_u8x32, args.shape.c - c);
     }

@@ -7,6 +7,9 @@
 ///   otherwise         one strip per output row
 /// and merges kx into k where the taps of a kernel row are contiguous (dense pixels, no dilation, one group).
 ///
+/// Weights beyond 8 bits (a source model's with zero points) are the sum of several kernels, one below the other: the
+/// GEMM gets the same input rows once for each, and its kernels know nothing of it.
+///
 /// u8 rows read the arena; panels are the outer loop, so that one stays in L1 while all strips pass. s16 rows read
 /// widened input rows: strips are the outer loop, so that a call widens each input row once. A fused group calls
 /// strip by strip and so widens again what two strips share.
@@ -22,19 +25,36 @@ constexpr int32_t kWideStrip = 192;  // pixels per strip of a long row that must
 
 /// The convolution as a GEMM, before and after merging.
 struct Shape {
-  int32_t kh, kw, kc;       // taps and elements per tap, after merging
+  int32_t kh, kw, kc;       // taps and elements per tap, after merging, of one of the kernels that make the weights
+  int32_t parts;            // how many there are
   int32_t strips, m, m_last;
   int32_t sy;               // input rows from strip to strip
   ptrdiff_t a_px, a_kx, in_row, y_strip;
   int32_t wide_count, wide_count_last;  // bytes of an input row that strips touch
   bool long_row;            // pointwise: input and output are one row each
+
+  int32_t rows() const { return parts * kh; }
 };
 
 Shape shape_of(const Plan& plan, const OpView& op) {
   const auto& p = op.as<Conv2DParams>();
   const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
-  Shape s{p.kh, p.kw, x.c / p.groups, y.h, y.w, y.w, p.sh, ptrdiff_t{p.sw} * x.px, ptrdiff_t{p.dw} * x.px, x.row, y.row,
-          0,    0,    false};
+  const ConstantRecord& w = plan.model->constants[op.constants[0]];
+  Shape s{p.kh,
+          p.kw,
+          x.c / p.groups,
+          w.dims[1] / p.kh,
+          y.h,
+          y.w,
+          y.w,
+          p.sh,
+          ptrdiff_t{p.sw} * x.px,
+          ptrdiff_t{p.dw} * x.px,
+          x.row,
+          y.row,
+          0,
+          0,
+          false};
   const bool no_halo = plan.in(op).contiguous() && x.top + x.bottom == 0;
   const bool dense = p.groups == 1 && x.px == x.c && p.dw == 1;
   if (dense && no_halo && p.kh == x.h && p.kw == x.w && p.dh == 1) {
@@ -87,16 +107,16 @@ Choice choose(const Plan& plan, const OpView& op) {
   if (c.shape.long_row && kept != 0) cut_long_row(x, y, kept * x.w, &c.shape);
   const ConstantRecord& w = plan.model->constants[op.constants[0]];
   const int32_t columns = y.c / p.groups;
-  const QGemmProblem problem{c.shape.m, columns, c.shape.kh * c.shape.kw * c.shape.kc,
+  const QGemmProblem problem{c.shape.m, columns, c.shape.rows() * c.shape.kw * c.shape.kc,
                              has_minus_128(plan.model->constant<int8_t>(op.constants[0]), w.size),
-                             c.shape.kh * c.shape.kw};
+                             c.shape.rows() * c.shape.kw};
   c.kernel = select_qgemm(problem, plan.cap);
   c.cycles = c.kernel->cycles(problem) * c.shape.strips * p.groups;
   if (c.kernel->elem == Elem::kS16 && c.shape.long_row && kept == 0) cut_long_row(x, y, kWideStrip, &c.shape);
   const Shape& s = c.shape;
   c.panels = {p.groups, columns, c.kernel->nr, 0, 0};
-  c.panels.full = qgemm_panel_bytes(*c.kernel, s.kh, s.kw, s.kc, columns < c.kernel->nr ? columns : c.kernel->nr);
-  c.panels.last = qgemm_panel_bytes(*c.kernel, s.kh, s.kw, s.kc, c.panels.n_last());
+  c.panels.full = qgemm_panel_bytes(*c.kernel, s.rows(), s.kw, s.kc, columns < c.kernel->nr ? columns : c.kernel->nr);
+  c.panels.last = qgemm_panel_bytes(*c.kernel, s.rows(), s.kw, s.kc, c.panels.n_last());
   c.wide_rows = (s.kh - 1) * p.dh + 1;
   c.wide_row = align_line(2 * static_cast<uint64_t>(s.wide_count) + kSlack) / 2;
   return c;
@@ -118,7 +138,8 @@ void run_u8(const Step& step, int32_t first, int32_t end) {
     for (int32_t p = 0; p < c.panels.count; ++p) {
       set_panel(c, g, p, &a);
       for (int32_t s = first; s < end; ++s) {
-        for (int32_t ky = 0; ky < a.kh; ++ky) c.rows[ky] = c.in.at(s * c.sy + ky * c.dy) + g * c.in_group;
+        for (int32_t ky = 0; ky < c.kh; ++ky) c.rows[ky] = c.in.at(s * c.sy + ky * c.dy) + g * c.in_group;
+        for (int32_t ky = c.kh; ky < a.kh; ++ky) c.rows[ky] = c.rows[ky - c.kh];
         a.m = s + 1 < step.strips ? c.m : c.m_last;
         a.y = c.y.at(s) + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
         c.run(a);
@@ -140,10 +161,11 @@ void run_s16(const Step& step, int32_t first, int32_t end) {
     ready = bottom;
     a.m = s + 1 < step.strips ? c.m : c.m_last;
     for (int32_t g = 0; g < c.groups; ++g) {
-      for (int32_t ky = 0; ky < a.kh; ++ky) {
+      for (int32_t ky = 0; ky < c.kh; ++ky) {
         const int16_t* row = c.wide + ((top + ky * c.dy) % c.wide_rows) * c.wide_row + g * c.in_group;
         c.rows[ky] = reinterpret_cast<const uint8_t*>(row);
       }
+      for (int32_t ky = c.kh; ky < a.kh; ++ky) c.rows[ky] = c.rows[ky - c.kh];
       for (int32_t p = 0; p < c.panels.count; ++p) {
         set_panel(c, g, p, &a);
         a.y = c.y.at(s) + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
@@ -164,7 +186,7 @@ ek_status plan_conv(const Plan& plan, const OpView& op, Step* step, Error* error
   step->cycles = c.cycles;
   step->strips = c.shape.strips;
   step->weights_bytes = c.panels.bytes();
-  step->scratch_bytes = align_line(static_cast<uint64_t>(c.shape.kh) * sizeof(uint8_t*));
+  step->scratch_bytes = align_line(static_cast<uint64_t>(c.shape.rows()) * sizeof(uint8_t*));
   if (c.kernel->elem == Elem::kS16)
     step->scratch_bytes += static_cast<uint64_t>(c.wide_rows) * c.wide_row * 2 + 2 * kSlack;
   return EK_OK;
@@ -191,15 +213,16 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   c.y_group = y.shape.c / p.groups;
   c.m = s.m, c.m_last = s.m_last;
   c.groups = p.groups;
-  c.sy = s.sy, c.dy = p.dh;
+  c.kh = s.kh, c.sy = s.sy, c.dy = p.dh;
   c.widen = wide ? select_widen(plan.cap) : nullptr;
-  c.wide = reinterpret_cast<int16_t*>(scratch + align_line(static_cast<uint64_t>(s.kh) * sizeof(uint8_t*)) + kSlack);
+  c.wide =
+      reinterpret_cast<int16_t*>(scratch + align_line(static_cast<uint64_t>(s.rows()) * sizeof(uint8_t*)) + kSlack);
   c.wide_row = static_cast<ptrdiff_t>(choice.wide_row);
   c.wide_rows = choice.wide_rows;
   c.wide_count = s.wide_count, c.wide_count_last = s.wide_count_last;
 
   c.args.rows = c.rows;
-  c.args.kh = s.kh, c.args.kw = s.kw, c.args.kc = s.kc;
+  c.args.kh = s.rows(), c.args.kw = s.kw, c.args.kc = s.kc;
   c.args.a_px = s.a_px * elem, c.args.a_kx = s.a_kx * elem;
   c.args.out = requant_of(y, p.lo, p.hi);
   c.args.y_px = y.shape.px;
@@ -207,7 +230,7 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   const ModelView& m = *plan.model;
   c.panels = pack_panels(choice.panels, weights,
                          [&](int32_t first, int32_t columns, void* panel, int32_t* bias, float* scale) {
-                           qgemm_pack(*choice.kernel, m.constant<int8_t>(op.constants[0]), s.kh, s.kw, s.kc, false,
+                           qgemm_pack(*choice.kernel, m.constant<int8_t>(op.constants[0]), s.rows(), s.kw, s.kc, false,
                                       m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]), first,
                                       columns, x.zero, panel, bias, scale);
                          });

@@ -10,6 +10,7 @@ struct Choice {
   DwConvProblem problem;
   const DwConvKernel* kernel;
   int32_t lanes;
+  int32_t rows;  // pointers that the kernel takes
   uint64_t packed;
 };
 
@@ -21,10 +22,12 @@ Choice choose(const Plan& plan, const OpView& op) {
   c.problem = {p.kh, p.kw, p.sh,
                p.sw, p.dh, p.dw,
                x.c,  y.w,  has_minus_128(plan.model->constant<int8_t>(op.constants[0]), w.size)};
+  c.problem.parts = w.dims[0] / p.kh;
   c.problem.unbounded =
       dwconv_unbounded(c.problem, plan.model->constant<int8_t>(op.constants[0]),
                        plan.model->constant<int32_t>(op.constants[1]), plan.model->constant<float>(op.constants[2]));
   c.kernel = select_dwconv(c.problem, plan.cap);
+  c.rows = dwconv_rows(*c.kernel, c.problem);
   c.lanes = round_up(x.c, c.kernel->block);
   c.packed = align_line(dwconv_packed_bytes(*c.kernel, c.problem));
   return c;
@@ -34,7 +37,8 @@ void run(const Step& step, int32_t first, int32_t end) {
   const DwConvStep& c = step.dwconv;
   DwConvArgs a = c.args;
   for (int32_t s = first; s < end; ++s) {
-    for (int32_t ky = 0; ky < a.kh; ++ky) c.rows[ky] = c.in.at(s * c.sy + ky * c.dy);
+    for (int32_t ky = 0; ky < c.kh; ++ky) c.rows[ky] = c.in.at(s * c.sy + ky * c.dy);
+    for (int32_t ky = c.kh; ky < a.kh; ++ky) c.rows[ky] = c.rows[ky - c.kh];
     a.y = c.y.at(s);
     c.run(a);
   }
@@ -49,7 +53,7 @@ ek_status plan_dwconv(const Plan& plan, const OpView& op, Step* step, Error*) {
                static_cast<uint64_t>(c.problem.kh) * static_cast<uint64_t>(c.problem.kw);
   step->cycles = c.kernel->cycles(c.problem) * y.h;
   step->weights_bytes = c.packed + 2 * align_line(4 * static_cast<uint64_t>(c.lanes));
-  step->scratch_bytes = static_cast<uint64_t>(c.problem.kh) * sizeof(uint8_t*);
+  step->scratch_bytes = static_cast<uint64_t>(c.rows) * sizeof(uint8_t*);
   return EK_OK;
 }
 
@@ -68,8 +72,8 @@ void bind_dwconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weight
   c.rows = reinterpret_cast<const uint8_t**>(scratch);
   c.in = x.taps(p.top, p.left);
   c.y = y.rows();
-  c.sy = p.sh, c.dy = p.dh;
-  c.args.kh = p.kh, c.args.kw = p.kw;
+  c.kh = p.kh, c.sy = p.sh, c.dy = p.dh;
+  c.args.kh = choice.rows, c.args.kw = p.kw;
   c.args.sx = p.sw, c.args.dx = p.dw;
   c.args.m = y.shape.w, c.args.c = x.shape.c;
   c.args.rows = c.rows;

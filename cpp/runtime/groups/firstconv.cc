@@ -13,6 +13,7 @@ const FirstConvKernel* choose(const Plan& plan, const OpView& op, FirstConvProbl
   const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
   const bool channels = x.c == 1 || x.c == 3 || x.c == 4;
   if (plan.in(op).ring_rows != 0) return nullptr;  // its strips are rows; a fused group counts in strips of several
+  if (plan.model->constants[op.constants[0]].dims[1] != p.kh) return nullptr;  // the sum of several kernels
   if (!channels || x.px != x.c || p.groups != 1 || p.dw != 1) return nullptr;
   if (int64_t{p.kh} * p.kw * x.c > kFirstConvMaxTaps) return nullptr;
   *problem = {p.kh, p.kw, x.c, y.c, y.w};

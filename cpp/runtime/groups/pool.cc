@@ -56,6 +56,7 @@ void bind_average(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint
   const auto& p = op.as<AveragePool2DParams>();
   step->pool = pool_step(plan, op, p);
   step->pool.args.count_include_pad = p.count_include_pad != 0;
+  step->pool.args.origin = p.origin + 128;
   step->pool.run = select_pool(plan.cap)->average;
   step->run = run_pool;
 }

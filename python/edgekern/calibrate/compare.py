@@ -10,7 +10,7 @@ import numpy as np
 
 from edgekern import quant
 from edgekern.calibrate.integer import run, step
-from edgekern.graph.graph import Graph
+from edgekern.graph.graph import Graph, Port
 from edgekern.graph.run import evaluate, feed
 from edgekern.report import Accuracy, Layer, OutputError
 from edgekern.types import Array, DType
@@ -60,12 +60,22 @@ def outputs(original: Graph, integer: Graph, feeds: Feeds) -> tuple[OutputError,
     """Every output port, float against int8."""
     wanted, found = evaluate(original, feeds), run(integer, feeds)
     result = []
-    for name, y in wanted.items():
-        difference = y.astype(np.float64) - found[name]
-        flat = y.reshape(len(y), -1).argmax(axis=1) == found[name].reshape(len(y), -1).argmax(axis=1)
+    for port in integer.outputs:
+        name = port.name
+        y, z = (_real(integer, port, side[name]) for side in (wanted, found))
+        difference = y.astype(np.float64) - z
+        flat = y.reshape(len(y), -1).argmax(axis=1) == z.reshape(len(y), -1).argmax(axis=1)
         ratio = _sqnr(float((y.astype(np.float64) ** 2).sum()), float((difference**2).sum()))
         result.append(OutputError(name, ratio, float(np.abs(difference).max()), float(flat.mean())))
     return tuple(result)
+
+
+def _real(graph: Graph, port: Port, y: Array) -> Array:
+    """A caller's tensor as real numbers."""
+    q = graph.types[port.tensor].quant
+    if port.dtype is DType.FLOAT32 or q is None:
+        return y
+    return quant.dequantise(y.astype(np.int16) - (128 if port.dtype is DType.UINT8 else 0), q)
 
 
 def accuracy(original: Graph, integer: Graph, samples: Iterable[tuple[Feeds, Array]]) -> Accuracy:

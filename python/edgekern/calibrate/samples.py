@@ -12,6 +12,7 @@ import numpy as np
 
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph, Port
+from edgekern.graph.run import fetch
 from edgekern.preprocess import Preprocess, check_depth
 from edgekern.types import Array
 
@@ -87,8 +88,8 @@ def frames_of(
 def _normalised(graph: Graph, preprocess: Preprocess, crop: Array) -> Array:
     """The source model's float tensor of a crop."""
     real = preprocess.normalise(crop)[None]
-    perm = graph.inputs[0].perm
-    return np.ascontiguousarray(real.transpose(perm))
+    port = graph.inputs[0]
+    return fetch(graph, port, np.ascontiguousarray(real))
 
 
 def _tensor(graph: Graph, port: Port, given: Any) -> Array:
@@ -96,12 +97,13 @@ def _tensor(graph: Graph, port: Port, given: Any) -> Array:
     shape = port.outside(graph.types[port.tensor].shape)
     if x.shape == shape[1:]:
         x = x[None]
-    if x.dtype.kind != "f" or x.shape[1:] != shape[1:]:
+    kind = port.dtype.numpy
+    if (x.dtype.kind != "f" if kind == np.float32 else x.dtype != kind) or x.shape[1:] != shape[1:]:
         raise InputError(
             f"it is {x.dtype} {x.shape} for input {port.name!r}",
-            hint=f"The model takes float32 [batch, {', '.join(map(str, shape[1:]))}]; images need a Preprocess.",
+            hint=f"The model takes {kind} [batch, {', '.join(map(str, shape[1:]))}]; images need a Preprocess.",
         )
-    return x.astype(np.float32)
+    return x.astype(kind)
 
 
 class Sampler:

@@ -19,7 +19,7 @@ __all__ = ["COMMANDS", "EXTRAS", "build", "missing_extras", "plain_doctor"]
 COMMANDS = ("demo", "classify", "compile", "inspect", "bench", "eval", "kernels", "doctor")
 EXTRAS = {
     "cli": ("typer", "rich", "PIL"),
-    "compile": ("onnx", "flatbuffers"),
+    "compile": ("onnx", "tflite"),
     "cffi": ("cffi",),
 }
 

@@ -24,15 +24,15 @@ from edgekern.preprocess import CHANNELS, Preprocess
 
 
 def compile(
-    network: Annotated[Path, typer.Argument(help="A float network, *.onnx.")],
+    network: Annotated[Path, typer.Argument(help="The network: float *.onnx, float or int8 *.tflite.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The model file to write, *.ekm.")],
     calibration: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="100 to 500 inputs as the model will see them: a folder or tar of pictures, or a "
-            "folder of *.npy tensors (then the model takes tensors only)."
+            "folder of *.npy tensors (then the model takes tensors only). A quantised network needs none."
         ),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The model file to write, *.ekm.")],
+    ] = None,
     size: Annotated[
         str | None, typer.Option(help="HEIGHTxWIDTH of the input; the network's own if it is fixed there.")
     ] = None,
@@ -53,7 +53,7 @@ def compile(
     abstain_threshold: Annotated[float, typer.Option(help="Least confidence that is not an abstention.")] = 0.0,
     as_json: Json = False,
 ) -> None:
-    """Compile a float ONNX network to int8, and compare the two.
+    """Compile a network to an int8 model file, and compare the two.
 
     A camera byte b becomes (b * scale - mean) / std, as in training.
     """
@@ -62,7 +62,7 @@ def compile(
 
     check_target(out)
     names = read_text(labels).splitlines() if labels else None
-    tensors = sorted(calibration.glob("*.npy")) if calibration.is_dir() else []
+    tensors = sorted(calibration.glob("*.npy")) if calibration and calibration.is_dir() else []
     settings = Settings(method, bias_correction, temperature, abstain_threshold)
     pixels = {
         "size": size,
@@ -75,7 +75,7 @@ def compile(
     }
     with ExitStack() as stack:
         preprocess: Preprocess | None = None
-        samples: Iterator[Any]
+        samples: Iterator[Any] | None
         if tensors:
             if useless := [f"--{name}" for name, value in pixels.items() if value is not None]:
                 raise typer.BadParameter(
@@ -83,6 +83,9 @@ def compile(
                     "calibrate with pictures for a model that takes pictures"
                 )
             samples = (_tensor(path) for path in working(tensors, "Calibrating"))
+        elif calibration is None:
+            preprocess = _preprocess(network, pixels) if any(value is not None for value in pixels.values()) else None
+            samples = None
         else:
             pictures = stack.enter_context(Folder(calibration))
             if not len(pictures):
@@ -169,18 +172,14 @@ def _input_image(network: Path, layout: str | None, depth: int, size: str | None
     Raises:
         InputError: The shape contradicts the layout, or leaves the size open.
     """
-    from edgekern.importers._image import first_input, guess_layout
-    from edgekern.importers.onnx import load_onnx
+    from edgekern.importers.source import first_image
 
     wanted = _size(size, "--size") if size else None
-    graph = load_onnx(network).graph
-    port = first_input(graph)
-    dims = [d.dim_value for d in port.type.tensor_type.shape.dim] if port else []
-    if port is None or len(dims) != 4:
+    found, dims = first_image(network, depth)
+    if len(dims) != 4:
         raise InputError(
             f"{network} takes {dims}, not images of four dimensions", hint="Calibrate it with *.npy tensors."
         )
-    found = guess_layout(graph, port.name, dims, depth)
     at = 3 if layout == "nhwc" else 1
     if layout not in (None, found) and dims[at] > 0 and dims[at] != depth:
         raise InputError(f"{network} takes {dims}: that is {found}", hint=f"Give --layout {found}, or leave it out.")

@@ -2,7 +2,8 @@
 """The graph: nodes in execution order, tensors by name, constants by name. Plain immutable data.
 
 A graph is *float* (as imported: float32 tensors, float constants) or *integer* (as run: int8 tensors with
-quantisation, integer constants). The same operator classes serve both.
+quantisation, integer constants). The same operator classes serve both. A quantised source model is imported as a float
+graph too, whose tensors and weights carry the quantisation that the source gives them.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class Graph:
         nodes: In execution order; each tensor is made once.
         types: Type of every tensor, inputs included.
         constants: Value of every constant.
+        weight_scales: Scales [N] by the name of a constant that the source model holds as integers, zero points taken
+            off. Only in float graphs.
     """
 
     inputs: tuple[Port, ...]
@@ -76,6 +79,7 @@ class Graph:
     nodes: tuple[Node, ...]
     types: Mapping[str, TensorType]
     constants: Mapping[str, Array] = field(default_factory=dict)
+    weight_scales: Mapping[str, Array] = field(default_factory=dict)
 
     def consumers(self) -> dict[str, list[Node]]:
         """Nodes that read each tensor; graph outputs are not counted."""
@@ -106,4 +110,5 @@ class Graph:
             nodes=nodes,
             types={k: v for k, v in all_types.items() if k in used},
             constants={k: v for k, v in all_constants.items() if k in held},
+            weight_scales={k: v for k, v in self.weight_scales.items() if k in held},
         )

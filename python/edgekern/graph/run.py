@@ -32,18 +32,23 @@ def feed(graph: Graph, port: Port, x: Array) -> Array:
         )
     if port.perm:
         x = x.transpose(np.argsort(port.perm))
-    if inside.quant is None:
+    q = inside.quant
+    if q is None or (port.dtype is DType.FLOAT32 and inside.dtype is DType.FLOAT32):
         return x
     if port.dtype is DType.FLOAT32:
-        return quant.quantise(x, inside.quant)
-    return x if port.dtype is DType.INT8 else (x ^ 0x80).view(np.int8)
+        return quant.quantise(x, q)
+    x = x if port.dtype is DType.INT8 else (x ^ 0x80).view(np.int8)
+    return quant.dequantise(x, q) if inside.dtype is DType.FLOAT32 else x
 
 
 def fetch(graph: Graph, port: Port, y: Array, raw: bool = False) -> Array:
     """The caller's tensor of a tensor inside; `raw` leaves int8 values as they are."""
-    q = graph.types[port.tensor].quant
+    inside = graph.types[port.tensor]
+    q = inside.quant
+    if inside.dtype is DType.FLOAT32 and port.dtype is not DType.FLOAT32 and q is not None:
+        y = quant.quantise(y, q)
     if q is not None and not raw:
-        if port.dtype is DType.FLOAT32:
+        if port.dtype is DType.FLOAT32 and inside.dtype is not DType.FLOAT32:
             y = quant.dequantise(y, q)
         elif port.dtype is DType.UINT8:
             y = np.ascontiguousarray(y).view(np.uint8) ^ 0x80

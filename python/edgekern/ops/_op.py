@@ -18,7 +18,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from edgekern.errors import QuantizationError, ShapeError
-from edgekern.types import Array, Quant, TensorType
+from edgekern.types import Array, Quant, TensorType, WeightScale
 
 __all__ = [
     "NO_CLAMP",
@@ -47,10 +47,12 @@ class Op(ABC):
     Attributes:
         opcode: Name in `cpp/model/opcodes.def`.
         kernels: Families in `cpp/kernels` that run it.
+        rescales: Its kernels can give another quantisation than the one `infer` names.
     """
 
     opcode: ClassVar[str]
     kernels: ClassVar[tuple[str, ...]]
+    rescales: ClassVar[bool] = False
 
     @abstractmethod
     def infer(self, inputs: Sequence[TensorType], constants: Sequence[Array]) -> TensorType:
@@ -73,7 +75,7 @@ class Op(ABC):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         """Integer form: the operator with `clamp` set, and its integer constants.
 
@@ -81,7 +83,7 @@ class Op(ABC):
             inputs: int8 types with quantisation.
             output: int8 (or float32) type with quantisation.
             constants: Float constants.
-            weight_scale: Scale per output channel instead of max|w| / 127.
+            weight_scale: Instead of max|w| / 127.
         """
 
     @abstractmethod

@@ -12,7 +12,7 @@ import numpy as np
 from edgekern import quant
 from edgekern.errors import QuantizationError, ShapeError
 from edgekern.ops._op import NO_CLAMP, NO_CLIP, Example, Op, draw_clip, quant_of, registered
-from edgekern.types import Array, TensorType
+from edgekern.types import Array, TensorType, WeightScale
 
 __all__ = ["Add"]
 
@@ -50,7 +50,7 @@ class Add(Op):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         a, b, y = quant_of(inputs[0]), quant_of(inputs[1]), quant_of(output)
         try:

@@ -13,7 +13,7 @@ from edgekern import quant
 from edgekern.errors import ShapeError
 from edgekern.ops._op import NO_CLAMP, NO_CLIP, Example, Op, draw_clip, quant_of, registered
 from edgekern.ops.conv2d import quantise_channels
-from edgekern.types import Array, TensorType
+from edgekern.types import Array, TensorType, WeightScale
 
 __all__ = ["Affine"]
 
@@ -48,11 +48,12 @@ class Affine(Op):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         a, b = constants
         op = replace(self, clamp=quant.clamp_bounds(quant_of(output), *self.clip), clip=NO_CLIP)
-        return op, quantise_channels(a, b, weight_scale, quant_of(inputs[0]).scale, quant_of(output).scale)
+        weights, bias, m = quantise_channels(a, b, weight_scale, quant_of(inputs[0]).scale, quant_of(output).scale)
+        return op, (weights.astype(np.int8), bias, m)
 
     def reference(
         self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType

@@ -13,7 +13,7 @@ from edgekern import quant
 from edgekern.ops._op import NO_CLAMP, NO_CLIP, Example, Op, draw_clip, draw_fitting, pick, quant_of, registered
 from edgekern.ops.conv2d import Pads, pad_image, taps
 from edgekern.ops.max_pool import pool_shape
-from edgekern.types import Array, TensorType
+from edgekern.types import Array, TensorType, WeightScale
 
 __all__ = ["AveragePool2D"]
 
@@ -23,17 +23,22 @@ __all__ = ["AveragePool2D"]
 class AveragePool2D(Op):
     """y[b, i, j, c] = S / n, S the sum over the n pixels of a window. Keeps the quantisation where we choose.
 
-    Integer: in the quantisation of the input, S / n of the int8 values is rounded half away from zero. Where an
+    Integer: in the quantisation of the input, S / n of the int8 values is rounded half away from `origin`. Where an
     imported model gives the output another one, y = requantise(S - n * zx, m) with m = s_x / (s_y * n).
+
+    Attributes:
+        origin: 0, or -128 where the source model's values are uint8 and its 0 is our -128.
     """
 
     opcode: ClassVar[str] = "AveragePool2D"
     kernels: ClassVar[tuple[str, ...]] = ("pool",)
+    rescales: ClassVar[bool] = True
 
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
     pads: Pads = (0, 0, 0, 0)
     count_include_pad: bool = False
+    origin: int = 0
     clip: tuple[float, float] = NO_CLIP
     clamp: tuple[int, int] = NO_CLAMP
 
@@ -50,7 +55,7 @@ class AveragePool2D(Op):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         return replace(self, clamp=quant.clamp_bounds(quant_of(output), *self.clip), clip=NO_CLIP), ()
 
@@ -64,17 +69,18 @@ class AveragePool2D(Op):
         for tap in taps(x, self.kernel, self.stride):
             total += tap
         if q_x == q_y:
-            return np.clip(quant.average(total, n), *self.clamp).astype(np.int8)
+            y = quant.average(total - n * self.origin, n) + self.origin
+            return np.asarray(np.clip(y, *self.clamp), np.int8)
         m = np.float32(q_x.scale) / (np.float32(q_y.scale) * n.astype(np.float32))
         return quant.requantise(total - n * q_x.zero_point, m, q_y.zero_point, *self.clamp)
 
     def lower(self) -> tuple[int, ...]:
-        return (*self.kernel, *self.stride, *self.pads, int(self.count_include_pad), *self.clamp)
+        return (*self.kernel, *self.stride, *self.pads, int(self.count_include_pad), self.origin, *self.clamp)
 
     @classmethod
     def lift(cls, params: Sequence[int], output: TensorType) -> Op:
-        kh, kw, sh, sw, top, left, bottom, right, count, lo, hi = params
-        return cls((kh, kw), (sh, sw), (top, left, bottom, right), bool(count), clamp=(lo, hi))
+        kh, kw, sh, sw, top, left, bottom, right, count, origin, lo, hi = params
+        return cls((kh, kw), (sh, sw), (top, left, bottom, right), bool(count), origin, clamp=(lo, hi))
 
     @classmethod
     def example(cls, draw: np.random.Generator, shape: tuple[int, ...]) -> Example | None:
@@ -86,6 +92,7 @@ class AveragePool2D(Op):
                 stride=(pick(draw, (1, 2, 3)), pick(draw, (1, 2, 3))),
                 pads=(pads[0], pads[1], pads[2], pads[3]),
                 count_include_pad=pick(draw, (False, True)),
+                origin=pick(draw, (0, -128)),
                 clip=draw_clip(draw),
             )
             return Example(op)

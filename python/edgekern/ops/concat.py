@@ -12,7 +12,7 @@ import numpy as np
 from edgekern import quant
 from edgekern.errors import ShapeError
 from edgekern.ops._op import Example, Op, pick, quant_of, registered
-from edgekern.types import Array, TensorType
+from edgekern.types import Array, TensorType, WeightScale
 
 __all__ = ["Concat"]
 
@@ -24,6 +24,7 @@ class Concat(Op):
 
     opcode: ClassVar[str] = "Concat"
     kernels: ClassVar[tuple[str, ...]] = ("move",)
+    rescales: ClassVar[bool] = True
 
     axis: int
 
@@ -44,7 +45,7 @@ class Concat(Op):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         return self, ()
 

@@ -12,9 +12,19 @@ import numpy as np
 from edgekern import quant
 from edgekern.errors import QuantizationError, ShapeError
 from edgekern.ops._op import NO_CLAMP, NO_CLIP, Example, Op, draw_clip, draw_fitting, pick, quant_of, registered
-from edgekern.types import Array, TensorType
+from edgekern.types import Array, TensorType, WeightScale
 
-__all__ = ["Conv2D", "Pads", "conv_extent", "image_shape", "pad_image", "quantise_channels", "taps", "weight_scales"]
+__all__ = [
+    "Conv2D",
+    "Pads",
+    "conv_extent",
+    "image_shape",
+    "pad_image",
+    "quantise_channels",
+    "stacked",
+    "taps",
+    "weight_scales",
+]
 
 Pads = tuple[int, int, int, int]  # top, left, bottom, right
 
@@ -51,16 +61,17 @@ def weight_scales(w: Array) -> Array:
 
 
 def quantise_channels(
-    w: Array, bias: Array, scale: Array | None, s_in: float, s_out: float
+    w: Array, bias: Array, scale: WeightScale | None, s_in: float, s_out: float
 ) -> tuple[Array, Array, Array]:
     """Integer weights [N, ...], bias [N] and multiplier m [N] of output channels.
 
     A channel whose weights are tiny beside its bias (all zero: a dead channel) gets the scale that holds its bias.
+    Scales that the source gives stay as they are.
 
     Args:
         w: Float weights, output channel first.
         bias: Float bias, one per channel.
-        scale: Weight scale per channel; max|w| / 127 if None.
+        scale: Of the weights; max|w| / 127 if None.
         s_in: Scale of the input.
         s_out: Scale of the output.
 
@@ -69,17 +80,37 @@ def quantise_channels(
     """
     if not (np.isfinite(w).all() and np.isfinite(bias).all()):
         raise QuantizationError("a weight or bias is not finite")
-    dead = np.abs(w.reshape(len(w), -1)).max(axis=1) < np.float32(quant.TINY)
-    own = np.where(dead, np.float32(0), weight_scales(w) if scale is None else scale)
-    least = np.abs(bias).astype(np.float32) / np.float32(s_in) * _BIAS_ROOM
-    s_w = np.maximum(own, least).astype(np.float32)
-    s_w = np.where(s_w < np.float32(quant.TINY), np.float32(1), s_w)
-    weights = quant.quantise_weights(w, s_w.reshape(-1, *[1] * (w.ndim - 1)))
+    if scale is not None and scale.given:
+        s_w = scale.values
+        weights = _given_integers(w, s_w)
+    else:
+        dead = np.abs(w.reshape(len(w), -1)).max(axis=1) < np.float32(quant.TINY)
+        own = np.where(dead, np.float32(0), weight_scales(w) if scale is None else scale.values)
+        least = np.abs(bias).astype(np.float32) / np.float32(s_in) * _BIAS_ROOM
+        s_w = np.maximum(own, least).astype(np.float32)
+        s_w = np.where(s_w < np.float32(quant.TINY), np.float32(1), s_w)
+        weights = quant.quantise_weights(w, s_w.reshape(-1, *[1] * (w.ndim - 1)))
     ints = quant.quantise_bias(bias, s_in, s_w)
     most = np.abs(weights.astype(np.int64)).reshape(len(w), -1).sum(axis=1) * 255 + np.abs(ints.astype(np.int64))
     if (most >= 2**31).any():
         raise QuantizationError(f"a sum over {w[0].size} products could overflow int32")
     return weights, ints, quant.fold_multiplier(s_in, s_w, s_out)
+
+
+def _given_integers(w: Array, scale: Array) -> Array:
+    """The integers w / scale of a source model, int16: zero points may take them beyond int8."""
+    t = np.rint(w / scale.reshape(-1, *[1] * (w.ndim - 1)).astype(np.float64))
+    if np.abs(t).max(initial=0) > 255:
+        raise QuantizationError("a weight of the source model is no 8-bit integer of its scale")
+    return t.astype(np.int16)
+
+
+def stacked(weights: Array, axis: int) -> Array:
+    """int8 kernels, one below the other along `axis` (their height), whose sum are the weights: one if they fit."""
+    parts = [np.clip(weights, -128, 127).astype(np.int8)]
+    while (rest := weights.astype(np.int16) - sum(part.astype(np.int16) for part in parts)).any():
+        parts.append(np.clip(rest, -128, 127).astype(np.int8))
+    return np.concatenate(parts, axis=axis)
 
 
 def taps(x: Array, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> list[Array]:
@@ -96,7 +127,8 @@ def taps(x: Array, kernel: tuple[int, int], stride: tuple[int, int], dilation: t
 class Conv2D(Op):
     """y[b, i, j, n] = sum over ky, kx, c of x[b, i*s + ky*d, j*s + kx*d, c] * w[n, ky, kx, c] + bias[n].
 
-    Constants: weights [N, kh, kw, C / groups], bias [N]; the integer form adds m [N].
+    Constants: weights [N, kh, kw, C / groups], bias [N]; the integer form adds m [N]. Integer weights beyond int8 (a
+    source model's with zero points) are the sum of up to 3 kernels, one below the other: [N, P * kh, kw, C / groups].
     """
 
     opcode: ClassVar[str] = "Conv2D"
@@ -113,8 +145,9 @@ class Conv2D(Op):
     def infer(self, inputs: Sequence[TensorType], constants: Sequence[Array]) -> TensorType:
         b, h, w, c = image_shape(inputs[0].shape)
         weights = constants[0]
-        n = weights.shape[0]
-        if weights.shape != (n, *self.kernel, c // self.groups) or c % self.groups or n % self.groups:
+        n, (kh, kw) = weights.shape[0], self.kernel
+        rows = max(1, weights.shape[1] // kh) * kh
+        if weights.shape != (n, rows, kw, c // self.groups) or c % self.groups or n % self.groups:
             raise ShapeError(
                 f"weights {weights.shape} do not fit an input of {c} channels, kernel {self.kernel}, "
                 f"{self.groups} groups"
@@ -134,6 +167,7 @@ class Conv2D(Op):
         x = pad_image(inputs[0].reshape(image_shape(inputs[0].shape)), self.pads, 0)
         views = taps(x, self.kernel, self.stride, self.dilation)
         n, cg = weights.shape[0], weights.shape[3]
+        weights = weights.reshape(n, -1, len(views), cg).sum(axis=1)  # of the parts
         ng = n // self.groups
         parts = []
         for g in range(self.groups):
@@ -148,11 +182,13 @@ class Conv2D(Op):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         weights, bias = constants
         op = replace(self, clamp=quant.clamp_bounds(quant_of(output), *self.clip), clip=NO_CLIP)
-        return op, quantise_channels(weights, bias, weight_scale, quant_of(inputs[0]).scale, quant_of(output).scale)
+        s_in, s_out = quant_of(inputs[0]).scale, quant_of(output).scale
+        integers, ints, m = quantise_channels(weights, bias, weight_scale, s_in, s_out)
+        return op, (stacked(integers, 1), ints, m)
 
     def reference(
         self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType
@@ -160,8 +196,9 @@ class Conv2D(Op):
         weights, bias, m = constants
         x = inputs[0].astype(np.int32) - quant_of(types[0]).zero_point
         views = taps(pad_image(x.reshape(image_shape(x.shape)), self.pads, 0), self.kernel, self.stride, self.dilation)
-        n, kh, kw, cg = weights.shape
-        w = weights.astype(np.int32).reshape(n, kh * kw, cg)
+        n, rows, kw, cg = weights.shape
+        w = weights.astype(np.int32).reshape(n, rows * kw, cg)
+        views *= rows // self.kernel[0]  # once for each part
         ng = n // self.groups
         acc = np.zeros((*views[0].shape[:3], n), np.int32) + bias
         for t, tap in enumerate(views):

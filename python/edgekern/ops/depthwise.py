@@ -12,8 +12,8 @@ import numpy as np
 from edgekern import quant
 from edgekern.errors import ShapeError
 from edgekern.ops._op import NO_CLAMP, NO_CLIP, Example, Op, draw_clip, draw_fitting, pick, quant_of, registered
-from edgekern.ops.conv2d import Pads, conv_extent, image_shape, pad_image, quantise_channels, taps
-from edgekern.types import Array, TensorType
+from edgekern.ops.conv2d import Pads, conv_extent, image_shape, pad_image, quantise_channels, stacked, taps
+from edgekern.types import Array, TensorType, WeightScale
 
 __all__ = ["DepthwiseConv2D"]
 
@@ -23,7 +23,8 @@ __all__ = ["DepthwiseConv2D"]
 class DepthwiseConv2D(Op):
     """y[b, i, j, c] = sum over ky, kx of x[b, i*s + ky*d, j*s + kx*d, c] * w[ky, kx, c] + bias[c].
 
-    Constants: weights [kh, kw, C], bias [C]; the integer form adds m [C].
+    Constants: weights [kh, kw, C], bias [C]; the integer form adds m [C]. Integer weights beyond int8
+    are the sum of up to 3 kernels, one below the other, as Conv2D's: [P * kh, kw, C].
     """
 
     opcode: ClassVar[str] = "DepthwiseConv2D"
@@ -38,7 +39,8 @@ class DepthwiseConv2D(Op):
 
     def infer(self, inputs: Sequence[TensorType], constants: Sequence[Array]) -> TensorType:
         b, h, w, c = image_shape(inputs[0].shape)
-        if constants[0].shape != (*self.kernel, c):
+        parts = max(1, constants[0].shape[0] // self.kernel[0])
+        if constants[0].shape != (parts * self.kernel[0], self.kernel[1], c):
             raise ShapeError(f"weights {constants[0].shape} do not fit {c} channels and kernel {self.kernel}")
         top, left, bottom, right = self.pads
         oh = conv_extent(h, self.kernel[0], self.stride[0], self.dilation[0], top, bottom)
@@ -51,7 +53,8 @@ class DepthwiseConv2D(Op):
         weights, bias = constants
         x = pad_image(inputs[0], self.pads, 0)
         y = np.zeros((), np.float32) + bias
-        for tap, w in zip(self._taps(x), weights.reshape(-1, weights.shape[2]), strict=True):
+        by_part = weights.reshape(-1, *self.kernel, weights.shape[2])
+        for tap, w in zip(self._taps(x), by_part.sum(axis=0).reshape(-1, weights.shape[2]), strict=True):
             y = y + tap * w
         return np.clip(y, *self.clip).astype(np.float32)
 
@@ -60,14 +63,14 @@ class DepthwiseConv2D(Op):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         by_channel = np.moveaxis(constants[0], 2, 0)
         weights, bias, m = quantise_channels(
             by_channel, constants[1], weight_scale, quant_of(inputs[0]).scale, quant_of(output).scale
         )
         op = replace(self, clamp=quant.clamp_bounds(quant_of(output), *self.clip), clip=NO_CLIP)
-        return op, (np.ascontiguousarray(np.moveaxis(weights, 0, 2)), bias, m)
+        return op, (stacked(np.moveaxis(weights, 0, 2), 0), bias, m)
 
     def reference(
         self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType
@@ -75,9 +78,9 @@ class DepthwiseConv2D(Op):
         weights, bias, m = constants
         x = pad_image(inputs[0].astype(np.int32) - quant_of(types[0]).zero_point, self.pads, 0)
         acc = np.zeros((len(x), *out.shape[1:]), np.int32) + bias
-        for t, tap in enumerate(self._taps(x)):
-            ky, kx = divmod(t, self.kernel[1])
-            acc += tap * weights[ky, kx].astype(np.int32)
+        parts = len(weights) // self.kernel[0]
+        for w, tap in zip(weights.reshape(-1, weights.shape[2]), self._taps(x) * parts, strict=True):
+            acc += tap * w.astype(np.int32)
         return quant.requantise(acc, m, quant_of(out).zero_point, *self.clamp)
 
     def macs(self, output: TensorType, constants: Sequence[Array]) -> int:

@@ -14,7 +14,7 @@ from edgekern import quant
 from edgekern.errors import ShapeError
 from edgekern.ops._op import NO_CLAMP, NO_CLIP, Example, Op, draw_fitting, pick, quant_of, registered
 from edgekern.ops.conv2d import Pads, conv_extent, pad_image, taps
-from edgekern.types import Array, TensorType
+from edgekern.types import Array, TensorType, WeightScale
 
 __all__ = ["MaxPool2D", "pool_shape"]
 
@@ -64,7 +64,7 @@ class MaxPool2D(Op):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         return replace(self, clamp=quant.clamp_bounds(quant_of(output), *self.clip), clip=NO_CLIP), ()
 

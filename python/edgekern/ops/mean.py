@@ -13,7 +13,7 @@ import numpy as np
 from edgekern import quant
 from edgekern.errors import ShapeError
 from edgekern.ops._op import NO_CLAMP, NO_CLIP, Example, Op, pick, quant_of, registered
-from edgekern.types import Array, TensorType
+from edgekern.types import Array, TensorType, WeightScale
 
 __all__ = ["Mean"]
 
@@ -51,7 +51,7 @@ class Mean(Op):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         n = np.float32(inputs[0].shape[1] * inputs[0].shape[2])
         whole = float(np.float32(quant_of(output).scale) * n)

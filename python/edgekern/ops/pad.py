@@ -13,7 +13,7 @@ from edgekern import quant
 from edgekern.errors import ShapeError
 from edgekern.ops._op import Example, Op, pick, quant_of, registered
 from edgekern.ops.conv2d import Pads, conv_extent
-from edgekern.types import Array, TensorType
+from edgekern.types import Array, TensorType, WeightScale
 
 __all__ = ["Pad"]
 
@@ -32,6 +32,7 @@ class Pad(Op):
 
     opcode: ClassVar[str] = "Pad"
     kernels: ClassVar[tuple[str, ...]] = ("move",)
+    rescales: ClassVar[bool] = True
 
     pads: Pads = (0, 0, 0, 0)
     channels: tuple[int, int] = (0, 0)
@@ -54,7 +55,7 @@ class Pad(Op):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         fill = int(quant.quantise(np.float32(self.value), quant_of(output)))
         return replace(self, value=0.0, fill=fill), ()

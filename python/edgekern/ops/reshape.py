@@ -13,7 +13,7 @@ import numpy as np
 from edgekern import quant
 from edgekern.errors import ShapeError
 from edgekern.ops._op import Example, Op, pick, registered
-from edgekern.types import Array, TensorType
+from edgekern.types import Array, TensorType, WeightScale
 
 __all__ = ["Reshape"]
 
@@ -29,6 +29,7 @@ class Reshape(Op):
 
     opcode: ClassVar[str] = "Reshape"
     kernels: ClassVar[tuple[str, ...]] = ("move",)
+    rescales: ClassVar[bool] = True
 
     shape: tuple[int, ...]
 
@@ -45,7 +46,7 @@ class Reshape(Op):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         return self, ()
 

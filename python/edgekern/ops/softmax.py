@@ -12,7 +12,7 @@ import numpy as np
 from edgekern import quant
 from edgekern.errors import ShapeError
 from edgekern.ops._op import Example, Op, pick, quant_of, registered
-from edgekern.types import Array, DType, Quant, TensorType
+from edgekern.types import Array, DType, Quant, TensorType, WeightScale
 
 __all__ = ["PROBABILITY", "Softmax"]
 
@@ -31,6 +31,7 @@ class Softmax(Op):
 
     opcode: ClassVar[str] = "Softmax"
     kernels: ClassVar[tuple[str, ...]] = ("softmax",)
+    rescales: ClassVar[bool] = True
 
     temperature: float = 1.0
 
@@ -50,7 +51,7 @@ class Softmax(Op):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         table = quant.exp_table(quant_of(inputs[0]).scale, self.temperature)
         return replace(self, temperature=1.0), (table.astype(np.int32),)

@@ -15,7 +15,7 @@ from edgekern import quant
 from edgekern.errors import ShapeError, UnsupportedOpError
 from edgekern.ops._op import Example, Op, pick, quant_of, registered
 from edgekern.ops.pointwise import FUNCTIONS, exact, fast
-from edgekern.types import Array, TensorType
+from edgekern.types import Array, TensorType, WeightScale
 
 __all__ = ["Table"]
 
@@ -59,7 +59,7 @@ class Table(Op):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         q_x = quant_of(inputs[0])
         with decimal.localcontext(decimal.Context(prec=60)):

@@ -12,7 +12,7 @@ import numpy as np
 from edgekern import quant
 from edgekern.errors import ShapeError
 from edgekern.ops._op import Example, Op, quant_of, registered
-from edgekern.types import Array, TensorType
+from edgekern.types import Array, TensorType, WeightScale
 
 __all__ = ["Transpose"]
 
@@ -26,6 +26,7 @@ class Transpose(Op):
 
     opcode: ClassVar[str] = "Transpose"
     kernels: ClassVar[tuple[str, ...]] = ("move",)
+    rescales: ClassVar[bool] = True
 
     perm: tuple[int, ...]
 
@@ -44,7 +45,7 @@ class Transpose(Op):
         inputs: Sequence[TensorType],
         output: TensorType,
         constants: Sequence[Array],
-        weight_scale: Array | None = None,
+        weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         return self, ()
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from edgekern.graph.graph import Graph, Node
 from edgekern.types import Array, TensorType
 
-__all__ = ["only_reader", "rebuild", "renamed"]
+__all__ = ["free", "only_reader", "rebuild", "renamed"]
 
 
 def only_reader(graph: Graph) -> dict[str, Node]:
@@ -20,6 +20,12 @@ def only_reader(graph: Graph) -> dict[str, Node]:
         for name, nodes in graph.consumers().items()
         if len(nodes) == 1 and name not in outside and nodes[0].inputs.count(name) == 1
     }
+
+
+def free(graph: Graph, name: str, kept: str) -> bool:
+    """Whether tensor `name` may go: the source gives it no quantisation, or that of tensor `kept`."""
+    given = graph.types[name].quant
+    return given is None or given == graph.types[kept].quant
 
 
 def renamed(graph: Graph, aliases: Mapping[str, str]) -> Graph:

@@ -39,7 +39,7 @@ def _join_one(graph: Graph) -> Graph | None:
     alone = only_reader(graph)
     for first in graph.nodes:
         second = alone.get(first.output)
-        if second is None or getattr(first.op, "clip", None) != NO_CLIP:
+        if second is None or getattr(first.op, "clip", None) != NO_CLIP or graph.types[first.output].quant is not None:
             continue
         pair = _joined(graph, first, second)
         if pair is None:

@@ -9,7 +9,7 @@ from edgekern.graph.graph import Graph, Node
 from edgekern.ops.conv2d import Conv2D
 from edgekern.ops.depthwise import DepthwiseConv2D
 from edgekern.ops.pad import Pad
-from edgekern.passes._rewrite import only_reader, rebuild
+from edgekern.passes._rewrite import free, only_reader, rebuild
 
 __all__ = ["run"]
 
@@ -28,6 +28,7 @@ def run(graph: Graph) -> Graph:
             and alone.get(maker.output) is node
             and maker.op.value == 0
             and maker.op.channels == (0, 0)
+            and free(graph, maker.output, maker.inputs[0])
         ):
             top, left, bottom, right = (a + b for a, b in zip(node.op.pads, maker.op.pads, strict=True))
             op = replace(node.op, pads=(top, left, bottom, right))

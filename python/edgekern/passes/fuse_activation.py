@@ -9,7 +9,7 @@ from dataclasses import replace
 from edgekern.graph.graph import Graph, Node
 from edgekern.ops._op import Op
 from edgekern.ops.table import Table
-from edgekern.passes._rewrite import only_reader, rebuild
+from edgekern.passes._rewrite import free, only_reader, rebuild
 
 __all__ = ["clip_of", "run"]
 
@@ -35,7 +35,7 @@ def run(graph: Graph) -> Graph:
         maker = fused.get(node.inputs[0])
         outer = clip_of(node.op)
         if maker is not None and outer is not None and hasattr(maker.op, "clip"):
-            fits = alone.get(node.inputs[0]) is not None
+            fits = alone.get(node.inputs[0]) is not None and free(graph, node.inputs[0], node.output)
             if fits:
                 low, high = maker.op.clip
                 clip = tuple(min(max(end, outer[0]), outer[1]) for end in (low, high))

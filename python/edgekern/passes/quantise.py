@@ -13,7 +13,7 @@ from edgekern.errors import QuantizationError
 from edgekern.graph.graph import Graph, Node
 from edgekern.ops.add import Add
 from edgekern.ops.softmax import Softmax
-from edgekern.types import Array, DType, Quant, TensorType
+from edgekern.types import Array, DType, Quant, TensorType, WeightScale
 
 __all__ = ["run"]
 
@@ -28,8 +28,9 @@ def run(
 ) -> Graph:
     """The integer form: int8 tensors, integer constants, the same ports.
 
-    A tensor's quantisation is the one its operator forces (a pool keeps its input's), otherwise that of its range. A
-    softmax that nobody inside reads gives float32.
+    A tensor's quantisation is the source model's own where it gives one, else the one its operator forces (a pool keeps
+    its input's), otherwise that of its range. A softmax that nobody inside reads gives float32, if the source does not
+    quantise it.
 
     Args:
         graph: A float graph.
@@ -39,10 +40,14 @@ def run(
     Raises:
         QuantizationError: A range or constant is not finite, or a sum could overflow; the node is named.
     """
-    scales = weight_scales or {}
+    scales = {name: WeightScale(values) for name, values in (weight_scales or {}).items()}
+    for node in graph.nodes:
+        if node.constants and node.constants[0] in graph.weight_scales:
+            scales[node.output] = WeightScale(graph.weight_scales[node.constants[0]], given=True)
     types: dict[str, TensorType] = {}
     for port in graph.inputs:
-        types[port.tensor] = _int8(graph, port.tensor, _of_range(ranges, port.tensor))
+        given = graph.types[port.tensor].quant
+        types[port.tensor] = _int8(graph, port.tensor, given or _of_range(ranges, port.tensor))
     readers = graph.consumers()
     nodes: list[Node] = []
     constants: dict[str, Array] = {}
@@ -58,7 +63,7 @@ def run(
         names = tuple(f"{node.output}/{i}" for i in range(len(integers)))
         constants.update(zip(names, integers, strict=True))
         nodes.append(replace(node, op=op, constants=names))
-    return replace(graph, nodes=tuple(nodes), types=types, constants=constants)
+    return replace(graph, nodes=tuple(nodes), types=types, constants=constants, weight_scales={})
 
 
 def _result(
@@ -68,6 +73,9 @@ def _result(
     ranges: Mapping[str, tuple[float, float]],
     read_inside: bool,
 ) -> TensorType:
+    given = graph.types[node.output].quant
+    if given is not None:
+        return _int8(graph, node.output, given)
     if isinstance(node.op, Softmax) and not read_inside:
         return graph.types[node.output]
     forced = node.op.infer(inputs, [graph.constants[name] for name in node.constants]).quant

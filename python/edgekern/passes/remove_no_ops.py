@@ -16,7 +16,7 @@ from edgekern.ops.pad import Pad
 from edgekern.ops.reshape import Reshape
 from edgekern.ops.transpose import Transpose
 from edgekern.passes import dead_code
-from edgekern.passes._rewrite import rebuild, renamed
+from edgekern.passes._rewrite import free, rebuild, renamed
 
 __all__ = ["run"]
 
@@ -29,7 +29,9 @@ def run(graph: Graph) -> Graph:
     aliases = {
         node.output: node.inputs[0]
         for node in graph.nodes
-        if _copies(graph, node) and not (node.output in outputs and node.inputs[0] in inputs)
+        if _copies(graph, node)
+        and free(graph, node.output, node.inputs[0])
+        and not (node.output in outputs and node.inputs[0] in inputs)
     }
     return dead_code.run(renamed(graph, aliases))
 
@@ -40,9 +42,11 @@ def _shorten(graph: Graph) -> Graph:
     makers: dict[str, Node] = {}
     for node in graph.nodes:
         maker = makers.get(node.inputs[0])
-        if maker is not None and isinstance(node.op, Reshape) and isinstance(maker.op, Reshape):
+        if maker is None or not free(graph, maker.output, node.output):
+            pass
+        elif isinstance(node.op, Reshape) and isinstance(maker.op, Reshape):
             node = replace(node, inputs=maker.inputs)
-        elif maker is not None and isinstance(node.op, Transpose) and isinstance(maker.op, Transpose):
+        elif isinstance(node.op, Transpose) and isinstance(maker.op, Transpose):
             perm = tuple(maker.op.perm[i] for i in node.op.perm)
             node = replace(node, op=Transpose(perm), inputs=maker.inputs)
         nodes.append(node)

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TFLite -> graph: float models, int8 and uint8 ones (their integers taken over), and float ones with 8-bit weights.
+
+The file is read with the published schema package (`tflite`, `flatbuffers`). A quantised model becomes a float graph
+whose tensors and weights carry the file's own scales and zero points; uint8 values are taken 128 lower, as int8.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgekern.errors import CompileError, EdgekernError, ShapeError, UnsupportedOpError
+from edgekern.graph.graph import Graph, Port
+from edgekern.importers._builder import Builder
+from edgekern.types import Array, DType, Quant, TensorType
+
+__all__ = ["HANDLERS", "Call", "Constant", "handles", "import_tflite", "is_tflite"]
+
+_NEEDS = "edgekern.compile needs pip install 'edgekern[compile]'"
+_MOST_ELEMENTS = 1 << 28
+_DTYPES = {"FLOAT32": DType.FLOAT32, "INT8": DType.INT8, "UINT8": DType.UINT8}
+# what reading broken tables can raise
+_BROKEN = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError, struct.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A constant of the file.
+
+    Attributes:
+        name: Of its tensor.
+        values: Real values, float32; integers (shapes, axes, biases) as they are.
+        scale: Per channel along `axis`, or of the whole tensor; None where the file holds no 8-bit integers.
+        axis: Of the scales.
+    """
+
+    name: str
+    values: Array
+    scale: Array | None = None
+    axis: int = 0
+
+
+@dataclass(slots=True)
+class Call:
+    """One operator of the file while it is read.
+
+    Attributes:
+        name: Of the operator, such as CONV_2D.
+        options: Its table of options.
+        inputs: Tensor names of activations, constants, or None where an input is left out.
+        shape: Of the result as the file says, batch first.
+        build: Where nodes go.
+    """
+
+    name: str
+    options: Any
+    inputs: list[str | Constant | None]
+    shape: tuple[int, ...]
+    build: Builder
+    scales: dict[str, Array] = field(default_factory=dict)
+    quant: Quant | None = None
+    origin: int = 0
+
+    def tensor(self, k: int) -> str:
+        """The activation at input k."""
+        found = self.inputs[k] if k < len(self.inputs) else None
+        if not isinstance(found, str):
+            what = "constant" if found else "absent"
+            raise UnsupportedOpError(f"input {k} is {what}", hint="An activation is needed.")
+        return found
+
+    def constant(self, k: int) -> Constant | None:
+        """The constant at input k; None if it is left out."""
+        found = self.inputs[k] if k < len(self.inputs) else None
+        if isinstance(found, str):
+            raise UnsupportedOpError(f"input {k} ({found!r}) depends on the model's input", hint="It must be constant.")
+        return found
+
+    def type(self, k: int) -> TensorType:
+        """Type of the activation at input k."""
+        return self.build.types[self.tensor(k)]
+
+
+Handler = Callable[[Call], str]
+HANDLERS: dict[str, Handler] = {}
+
+
+def handles(*names: str) -> Callable[[Handler], Handler]:
+    """Decorator: enters the handler of operators."""
+
+    def enter(handler: Handler) -> Handler:
+        HANDLERS.update(dict.fromkeys(names, handler))
+        return handler
+
+    return enter
+
+
+def is_tflite(data: bytes) -> bool:
+    """Whether bytes are a TFLite file: its identifier stands at byte 4."""
+    return data[4:8] == b"TFL3"
+
+
+def import_tflite(data: bytes) -> Graph:
+    """Reads a model as a graph, batch first and 1, ports as the file has them.
+
+    Raises:
+        UnsupportedOpError: Operators, attributes or types that edgekern does not run: all of them, by their result.
+        ShapeError: Shapes do not fit, or are not fixed.
+        CompileError: The file is broken, or the package `tflite` is missing.
+    """
+    try:
+        import tflite
+    except ImportError as error:
+        raise CompileError(_NEEDS) from error
+    from edgekern.importers import _tflite_ops  # noqa: F401  (fills HANDLERS)
+
+    try:
+        return _Reader(data, tflite).read()
+    except _BROKEN as error:
+        if isinstance(error, EdgekernError):
+            raise
+        raise CompileError(f"the TFLite file is broken: {type(error).__name__}: {error}") from error
+
+
+def _names(kind: Any) -> dict[int, str]:
+    return {number: name for name, number in vars(kind).items() if isinstance(number, int)}
+
+
+class _Reader:
+    def __init__(self, data: bytes, schema: Any) -> None:
+        self.schema = schema
+        self.model = schema.Model.GetRootAs(data, 0)
+        if self.model.SubgraphsLength() < 1:
+            raise CompileError("the TFLite file has no graph")
+        self.graph = self.model.Subgraphs(0)
+        if self.graph.TensorsLength() * 4 > len(data) or self.graph.OperatorsLength() * 4 > len(data):
+            raise CompileError("the TFLite file is broken: it names more tensors or operators than it has bytes")
+        self.operators = _names(schema.BuiltinOperator)
+        self.types = _names(schema.TensorType)
+        self.build = Builder()
+        self.scales: dict[str, Array] = {}
+        self.values: dict[int, str] = {}  # tensor number -> ours
+        self.refused: dict[int, str] = {}
+        self.uint8: set[str] = set()  # ours, held as uint8 by the file
+
+    def read(self) -> Graph:
+        graph = self.graph
+        inputs = tuple(self._input(graph.Inputs(k)) for k in range(graph.InputsLength()))
+        if not inputs:
+            raise CompileError("the model has no input")
+        for k in range(graph.OperatorsLength()):
+            self._operator(graph.Operators(k))
+        if self.refused:
+            texts = list(dict.fromkeys(text for text in self.refused.values() if text))
+            raise UnsupportedOpError(
+                f"{len(texts)} operator(s) that edgekern does not run: " + "; ".join(texts),
+                hint="Replace them in the model, or cut the model before them.",
+            )
+        outputs = tuple(self._output(graph.Outputs(k)) for k in range(graph.OutputsLength()))
+        if not outputs:
+            raise CompileError("the model has no output")
+        build = self.build
+        return Graph(inputs, outputs, tuple(build.nodes), dict(build.types), dict(build.constants), self.scales)
+
+    # ---- tensors --------------------------------------------------------------------------------
+
+    def _tensor(self, number: int) -> Any:
+        if not 0 <= number < self.graph.TensorsLength():
+            raise CompileError(f"the TFLite file is broken: there is no tensor {number}")
+        return self.graph.Tensors(number)
+
+    def _name(self, number: int) -> str:
+        return str((self._tensor(number).Name() or b"").decode("utf-8", "replace")) or f"tensor {number}"
+
+    def _shape(self, number: int) -> tuple[int, ...]:
+        tensor = self._tensor(number)
+        shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
+        if any(n < 0 for n in shape) or int(np.prod([max(n, 1) for n in shape], dtype=np.float64)) > _MOST_ELEMENTS:
+            raise ShapeError(f"tensor {self._name(number)!r} has shape {list(shape)}")
+        return shape
+
+    def _kind(self, number: int) -> str:
+        return self.types.get(self._tensor(number).Type(), f"type {self._tensor(number).Type()}")
+
+    def _quant(self, number: int) -> Quant | None:
+        """Of an activation; a uint8 one's zero point 128 lower."""
+        kind, held = self._kind(number), self._tensor(number).Quantization()
+        if kind == "FLOAT32":
+            return None
+        where = f"tensor {self._name(number)!r}"
+        if kind not in ("INT8", "UINT8"):
+            hint = "16x8 models do not run: quantise activations to int8." if kind == "INT16" else ""
+            raise UnsupportedOpError(f"{where} has type {kind}; an activation is float32, int8 or uint8", hint=hint)
+        if held is None or held.ScaleLength() != 1:
+            raise UnsupportedOpError(f"{where} is {kind.lower()} without one scale", hint="Quantise it per tensor.")
+        zero = int(held.ZeroPoint(0)) if held.ZeroPointLength() else 0
+        try:
+            return Quant(float(np.float32(held.Scale(0))), zero - (128 if kind == "UINT8" else 0))
+        except ValueError as error:
+            raise UnsupportedOpError(f"{where}: {error}") from error
+
+    def _constant(self, number: int) -> Constant | None:
+        """A tensor that the file holds in a buffer; None for activations."""
+        tensor = self._tensor(number)
+        buffer = self.model.Buffers(tensor.Buffer()) if 0 <= tensor.Buffer() < self.model.BuffersLength() else None
+        if buffer is None or not buffer.DataLength():
+            return None
+        name, kind, shape = self._name(number), self._kind(number), self._shape(number)
+        if kind not in ("FLOAT32", "FLOAT16", "INT8", "UINT8", "INT32", "INT64", "BOOL"):
+            raise UnsupportedOpError(f"constant {name!r} has type {kind}")
+        data = buffer.DataAsNumpy().tobytes()
+        dtype = np.dtype(kind.lower()).newbyteorder("<")
+        if len(data) != int(np.prod(shape, dtype=np.int64)) * dtype.itemsize:
+            raise CompileError(f"constant {name!r} of shape {list(shape)} has {len(data)} bytes of {kind.lower()}")
+        values = np.frombuffer(data, dtype).reshape(shape)
+        held = tensor.Quantization()
+        if kind not in ("INT8", "UINT8") or held is None or not held.ScaleLength():
+            return Constant(name, values.astype(np.float32) if values.dtype.kind == "f" else values)
+        scale = np.asarray(held.ScaleAsNumpy(), np.float32)
+        zero = np.asarray(held.ZeroPointAsNumpy() if held.ZeroPointLength() else 0, np.int64)
+        axis = int(held.QuantizedDimension()) if len(scale) > 1 else 0
+        along = [1] * len(shape)
+        if len(scale) > 1:
+            if axis >= len(shape) or shape[axis] != len(scale):
+                raise CompileError(f"constant {name!r} of shape {list(shape)} has {len(scale)} scales")
+            along[axis] = len(scale)
+        if not (np.isfinite(scale).all() and (scale >= 0).all()):
+            raise CompileError(f"constant {name!r} has a scale that is negative or not finite")
+        integers = values.astype(np.int64) - (zero.reshape(along) if zero.size > 1 else int(zero.ravel()[0]))
+        real = integers * scale.astype(np.float64).reshape(along if len(scale) > 1 else [1] * len(shape))
+        return Constant(name, real.astype(np.float32), scale, axis)
+
+    # ---- edges ----------------------------------------------------------------------------------
+
+    def _input(self, number: int) -> Port:
+        name, shape = self._name(number), self._shape(number)
+        tensor = self._tensor(number)
+        signature = [int(tensor.ShapeSignature(i)) for i in range(tensor.ShapeSignatureLength())]
+        if not 2 <= len(shape) <= 6:
+            raise ShapeError(f"input {name!r} has {len(shape)} dimensions", hint="The batch and one to five more.")
+        if min(signature[1:], default=1) < 0 or 0 in shape[1:]:
+            raise ShapeError(
+                f"input {name!r} has no fixed size: {signature or list(shape)}",
+                hint="Convert the model with a fixed image size.",
+            )
+        quant = self._quant(number)
+        self.build.types[name] = TensorType((1, *shape[1:]), DType.FLOAT32, quant)
+        self.values[number] = name
+        if self._kind(number) == "UINT8":
+            self.uint8.add(name)
+        return Port(name, name, _DTYPES[self._kind(number)], tuple(range(len(shape))))
+
+    def _output(self, number: int) -> Port:
+        name = self._name(number)
+        if number not in self.values:
+            raise CompileError(f"output {name!r} is made by no operator")
+        tensor = self.values[number]
+        return Port(name, tensor, _DTYPES[self._kind(number)], tuple(range(len(self.build.types[tensor].shape))))
+
+    # ---- operators ------------------------------------------------------------------------------
+
+    def _operator(self, operator: Any) -> None:
+        code = self.model.OperatorCodes(operator.OpcodeIndex())
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        name = self.operators.get(number, f"operator {number}")
+        if name == "CUSTOM":
+            name = str((code.CustomCode() or b"CUSTOM").decode("utf-8", "replace"))
+        numbers = [operator.Outputs(k) for k in range(operator.OutputsLength())]
+        if not numbers:
+            raise CompileError(f"operator {name} has no output")
+        where = f"{self._name(numbers[0])} ({name})"
+        given = [operator.Inputs(k) for k in range(operator.InputsLength())]
+        if any(n in self.refused for n in given):
+            self.refused.update(dict.fromkeys(numbers, ""))
+            return
+        try:
+            self._emit(name, operator, given, numbers)
+        except UnsupportedOpError as error:
+            text = f"{where}: {error.args[0]}" + (f" ({error.hint})" if error.hint else "")
+            self.refused.update(dict.fromkeys(numbers, text))
+        except EdgekernError as error:
+            raise type(error)(f"operator {where}: {error.args[0]}", hint=error.hint) from error
+        except _BROKEN as error:
+            raise CompileError(f"operator {where} is broken: {type(error).__name__}: {error}") from error
+
+    def _emit(self, name: str, operator: Any, given: list[int], numbers: list[int]) -> None:
+        if name not in HANDLERS:
+            raise UnsupportedOpError(f"operator {name} is not supported")
+        result = numbers[0]
+        if result in self.values:
+            raise CompileError(f"{self._name(result)!r} is made a second time")
+        build = self.build
+        build.place = build.node = self._name(result)
+        inputs = [self._operand(n) for n in given]
+        quant = self._quant(result)
+        options = self._options(name, operator)
+        call = Call(name, options, inputs, (1, *self._shape(result)[1:]), build, self.scales, quant)
+        uint8 = self._kind(result) == "UINT8"
+        call.origin = -128 if uint8 else 0
+        tensor = HANDLERS[name](call)
+        known = build.types[tensor]
+        if tensor not in call.inputs:  # the handler made it
+            build.types[tensor] = TensorType(known.shape, known.dtype, quant)
+        self.values[result] = tensor
+
+    def _operand(self, number: int) -> str | Constant | None:
+        if number == -1:
+            return None
+        if number in self.values:
+            return self.values[number]
+        constant = self._constant(number)
+        if constant is None:
+            raise CompileError(f"its input {self._name(number)!r} is made by no operator before it")
+        return constant
+
+    def _options(self, name: str, operator: Any) -> Any:
+        """The operator's table of options, in its own type; None if it has none."""
+        table = operator.BuiltinOptions()
+        kinds = _names(self.schema.BuiltinOptions)
+        kind = kinds.get(operator.BuiltinOptionsType(), "NONE")
+        if table is None or kind == "NONE":
+            return None
+        options = getattr(self.schema, kind)()
+        options.Init(table.Bytes, table.Pos)
+        return options
