@@ -173,7 +173,7 @@ def arm(session: nox.Session) -> None:
 
     # What the tests need, as aarch64 wheels.
     platforms = [f"manylinux{glibc}_aarch64" for glibc in ("_2_28", "_2_27", "_2_17", "2014")]
-    packages = ["numpy", "onnx", "flatbuffers", "typer", "rich", *TEST_TOOLS]
+    packages = ["numpy", "onnx", "tflite", "flatbuffers", "typer", "rich", *TEST_TOOLS]
     session.run(
         str(venv / "bin/pip"), "install", "-q", "--target", str(site), "--only-binary=:all:",
         "--python-version", minor, "--implementation", "cp", "--no-compile",
@@ -191,7 +191,7 @@ def arm(session: nox.Session) -> None:
 @nox.session
 def sanitize(session: nox.Session) -> None:
     """AddressSanitizer and UBSan: what runs the C++ library, in a Python that preloads them."""
-    session.install("pybind11>=3", "cmake", "ninja", "numpy", "onnx", "flatbuffers", *TEST_TOOLS)
+    session.install("pybind11>=3", "cmake", "ninja", "numpy", "onnx", "tflite", "flatbuffers", *TEST_TOOLS)
     build = ROOT / "build" / "sanitize"
     python = session.run("python", "-c", "import sys; print(sys.executable)", silent=True).strip()
     pybind11 = session.run("python", "-m", "pybind11", "--cmakedir", silent=True).strip()

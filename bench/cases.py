@@ -72,7 +72,7 @@ def qgemm(name: str, kh: int, kc: int, m: int, n: int) -> Case:
     for first in range(0, n, tile["nr"]):
         columns = min(tile["nr"], n - first)
         data = _core.qgemm_pack(
-            name, w.ctypes.data, kh, 1, kc, False, bias.ctypes.data, scale.ctypes.data, first, columns, 128
+            name, w.ctypes.data, kh, 1, kc, bias.ctypes.data, scale.ctypes.data, first, columns, 128
         )
         panels.append((first, columns, [Memory(len(d), rng).put(d) for d in data]))
     rows = [part.at for part in a]

@@ -265,7 +265,6 @@ def qgemm_pack(
     kh: int,
     kw: int,
     kc: int,
-    merge_kx: bool,
     bias: int,
     scale: int,
     first: int,

@@ -19,34 +19,33 @@ const ek::DwConvKernel& any_dwconv(const std::string& name) {
 /// Whether the row takes this shape; columns stand for rows in stride and dilation.
 bool fits(const std::string& name, int32_t kh, int32_t kw, int32_t sx, int32_t dx, int32_t c, int32_t m,
           bool unbounded) {
-  return any_dwconv(name).fits({kh, kw, sx, sx, dx, dx, c, m, true, unbounded});
+  return any_dwconv(name).fits({kh, kw, sx, dx, c, m, unbounded});
 }
 
 bool is_unbounded(int32_t kh, int32_t kw, int32_t c, uintptr_t w, uintptr_t bias, uintptr_t scale) {
-  return ek::dwconv_unbounded({kh, kw, 1, 1, 1, 1, c, 1, true}, at<const int8_t>(w), at<const int32_t>(bias),
+  return ek::dwconv_unbounded({kh, kw, 1, 1, c, 1}, at<const int8_t>(w), at<const int32_t>(bias),
                               at<const float>(scale));
 }
 
 double cycles(const std::string& name, int32_t kh, int32_t kw, int32_t sx, int32_t dx, int32_t c, int32_t m) {
-  return any_dwconv(name).cycles({kh, kw, sx, sx, dx, dx, c, m, true});
+  return any_dwconv(name).cycles({kh, kw, sx, dx, c, m});
 }
 
 std::string chosen_row(int32_t kh, int32_t kw, int32_t sx, int32_t dx, int32_t c, int32_t m, const std::string& isa,
                        bool unbounded) {
-  return ek::select_dwconv({kh, kw, sx, sx, dx, dx, c, m, true, unbounded}, cap_of(isa))->row.name;
+  return ek::select_dwconv({kh, kw, sx, dx, c, m, unbounded}, cap_of(isa))->row.name;
 }
 
 /// Bytes of packed weights, and entries of packed bias and scale.
 py::tuple packed_size(const std::string& name, int32_t kh, int32_t kw, int32_t c) {
   const ek::DwConvKernel& kernel = any_dwconv(name);
-  return py::make_tuple(ek::dwconv_packed_bytes(kernel, {kh, kw, 1, 1, 1, 1, c, 1, true}),
-                        ek::round_up(c, kernel.block));
+  return py::make_tuple(ek::dwconv_packed_bytes(kernel, {kh, kw, 1, 1, c, 1}), ek::round_up(c, kernel.block));
 }
 
 /// Packs weights [kh][kw][c] into caller memory.
 void pack(const std::string& name, int32_t kh, int32_t kw, int32_t sx, int32_t c, uintptr_t w, uintptr_t bias,
           uintptr_t scale, int32_t input_zero, uintptr_t packed, uintptr_t packed_bias, uintptr_t packed_scale) {
-  ek::dwconv_pack(any_dwconv(name), {kh, kw, sx, sx, 1, 1, c, 1, true}, at<const int8_t>(w), at<const int32_t>(bias),
+  ek::dwconv_pack(any_dwconv(name), {kh, kw, sx, 1, c, 1}, at<const int8_t>(w), at<const int32_t>(bias),
                   at<const float>(scale), input_zero, at<void>(packed), at<int32_t>(packed_bias),
                   at<float>(packed_scale));
 }

@@ -56,15 +56,14 @@ std::string run(const std::string& name, const std::vector<uintptr_t>& rows, int
 }
 
 /// Packs one panel; returns its bytes, bias (int32) and scale (float32), all as bytes.
-py::tuple pack(const std::string& name, uintptr_t w, int32_t kh, int32_t kw, int32_t kc, bool merge_kx, uintptr_t bias,
+py::tuple pack(const std::string& name, uintptr_t w, int32_t kh, int32_t kw, int32_t kc, uintptr_t bias,
                uintptr_t scale, int32_t first, int32_t columns, int32_t input_zero) {
   const ek::QGemmKernel& kernel = any_qgemm(name);
-  const int32_t taps = merge_kx ? 1 : kw;
-  std::vector<char> panel(ek::qgemm_panel_bytes(kernel, kh, taps, merge_kx ? kw * kc : kc, columns));
+  std::vector<char> panel(ek::qgemm_panel_bytes(kernel, kh, kw, kc, columns));
   std::vector<int32_t> panel_bias(static_cast<size_t>(kernel.nr));
   std::vector<float> panel_scale(static_cast<size_t>(kernel.nr));
-  ek::qgemm_pack(kernel, at<const int8_t>(w), kh, kw, kc, merge_kx, at<const int32_t>(bias), at<const float>(scale),
-                 first, columns, input_zero, panel.data(), panel_bias.data(), panel_scale.data());
+  ek::qgemm_pack(kernel, at<const int8_t>(w), kh, kw, kc, at<const int32_t>(bias), at<const float>(scale), first,
+                 columns, input_zero, panel.data(), panel_bias.data(), panel_scale.data());
   const size_t bytes = sizeof(int32_t) * panel_bias.size();
   return py::make_tuple(py::bytes(panel.data(), panel.size()),
                         py::bytes(reinterpret_cast<const char*>(panel_bias.data()), bytes),
@@ -101,8 +100,8 @@ void bind_qgemm(py::module_& m) {
         py::arg("lo"), py::arg("hi"), py::arg("zero"), py::arg("y"), py::arg("y_px"), py::arg("rounds") = 1,
         "Runs one row on caller addresses, unchecked.");
   m.def("qgemm_pack", &pack, py::arg("name"), py::arg("w"), py::arg("kh"), py::arg("kw"), py::arg("kc"),
-        py::arg("merge_kx"), py::arg("bias"), py::arg("scale"), py::arg("first"), py::arg("columns"),
-        py::arg("input_zero"), "Packs one panel: its bytes, bias and scale.");
+        py::arg("bias"), py::arg("scale"), py::arg("first"), py::arg("columns"), py::arg("input_zero"),
+        "Packs one panel: its bytes, bias and scale.");
   m.def("qgemm_select", &chosen_row, py::arg("m"), py::arg("n"), py::arg("k"), py::arg("has_minus_128"),
         py::arg("taps"), py::arg("isa"), "Name of the row a plan would choose under a cap.");
   m.def("qgemm_fits", &fits, py::arg("name"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("has_minus_128"),

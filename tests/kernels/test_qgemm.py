@@ -27,7 +27,6 @@ class Strip:
     kw: int = 1
     stride: int = 0  # elements from pixel to pixel; 0: kc
     kx_step: int = 0  # elements from tap to tap of a row; 0: kc
-    merge_kx: bool = False
     input_zero: int = 121
     lo: int = 0  # least and greatest output byte
     hi: int = 255
@@ -94,7 +93,7 @@ def laid_out(strip: Strip, u: np.ndarray) -> np.ndarray:
 
 def packed(kernel: str, strip: Strip, x: Operands) -> tuple[Guarded, Guarded, Guarded]:
     w, bias, scale = np.ascontiguousarray(x.w), x.bias.copy(), x.scale.copy()
-    parts = _core.qgemm_pack(kernel, w.ctypes.data, strip.kh, strip.kw, strip.kc, strip.merge_kx, bias.ctypes.data,
+    parts = _core.qgemm_pack(kernel, w.ctypes.data, strip.kh, strip.kw, strip.kc, bias.ctypes.data,
                              scale.ctypes.data, 0, strip.n, strip.input_zero)  # fmt: skip
     panel, panel_bias, panel_scale = (np.frombuffer(part, np.uint8) for part in parts)
     return tuple(Guarded.holding(p, strip.flush) for p in (panel, panel_bias, panel_scale))
@@ -103,7 +102,7 @@ def packed(kernel: str, strip: Strip, x: Operands) -> tuple[Guarded, Guarded, Gu
 def operand_a(kernel: str, strip: Strip, x: Operands) -> list[Guarded]:
     """The kernel's A rows, each flush against a page; behind it only what the contract lets a row read."""
     tile = _core.qgemm_row(kernel)
-    length = strip.kw * strip.kc if strip.merge_kx else strip.kc
+    length = strip.kc
     behind = -length % tile["kr"]
     if tile["elem"] == "u8":
         return [Guarded.holding(row, strip.flush, behind) for row in x.rows]
@@ -122,7 +121,7 @@ def run(kernel: str, strip: Strip, x: Operands) -> np.ndarray:
     expected = laid_out(strip, np.zeros((strip.m, strip.n), np.uint8))
     y = Guarded(expected.size, strip.flush)
     y.bytes[:] = CANARY
-    kw, kc = (1, strip.kw * strip.kc) if strip.merge_kx else (strip.kw, strip.kc)
+    kw, kc = strip.kw, strip.kc
     ran = _core.qgemm_run(
         kernel, rows=[row.address for row in a], kh=strip.kh, kw=kw, kc=kc, a_px=strip.px * size,
         a_kx=strip.kx * size, m=strip.m, w=w.address, bias=bias.address, scale=scale.address, n=strip.n,
@@ -135,7 +134,7 @@ def run(kernel: str, strip: Strip, x: Operands) -> np.ndarray:
 
 
 def fits(kernel: str, strip: Strip, x: Operands) -> bool:
-    taps = strip.kh * (1 if strip.merge_kx else strip.kw)
+    taps = strip.kh * strip.kw
     return _core.qgemm_fits(kernel, strip.m, strip.n, strip.k, bool((x.w == -128).any()), taps)
 
 
@@ -186,8 +185,8 @@ CONVOLUTIONS = {
     "3x3_stride2": Strip(13, 8, 5, kh=3, kw=3, stride=10, kx_step=5),
     "3x3_dilated": Strip(5, 7, 4, kh=3, kw=3, stride=4, kx_step=12),
     "5x1": Strip(9, 3, 9, kh=5),
-    "1x4_merged": Strip(6, 8, 3, kw=4, merge_kx=True),
-    "3x3_merged_stride2": Strip(25, 8, 8, kh=3, kw=3, stride=16, merge_kx=True),
+    "1x4_merged": Strip(6, 8, 12),
+    "3x3_merged_stride2": Strip(25, 8, 24, kh=3, stride=16),
     "1x1_strided_pixels": Strip(10, 8, 10, stride=24),
     "overlapping_windows": Strip(17, 8, 12, stride=1),
 }
@@ -314,7 +313,7 @@ def test_a_later_panel_takes_its_own_columns(kernel: str, rng: np.random.Generat
     own = Operands(x.rows, *(v[first : first + columns] for v in (x.w, x.bias, x.scale)))
     w, bias, scale = np.ascontiguousarray(x.w), x.bias.copy(), x.scale.copy()
     later = _core.qgemm_pack(
-        kernel, w.ctypes.data, 1, 1, 10, False, bias.ctypes.data, scale.ctypes.data, first, columns, strip.input_zero
+        kernel, w.ctypes.data, 1, 1, 10, bias.ctypes.data, scale.ctypes.data, first, columns, strip.input_zero
     )
     assert [part_bytes.bytes.tobytes() for part_bytes in packed(kernel, part, own)] == list(later)
 

@@ -33,8 +33,7 @@ struct DwConvArgs {
 using DwConvFn = void (*)(const DwConvArgs& args);
 
 struct DwConvProblem {
-  int32_t kh, kw, sy, sx, dy, dx, c, m;
-  bool has_minus_128;          ///< some weight is -128
+  int32_t kh, kw, sx, dx, c, m;
   bool unbounded = false;      ///< dwconv_unbounded()
   int32_t parts = 1;           ///< kernels, one below the other, whose sum are the weights
 };

@@ -114,8 +114,7 @@ void firstconv_pack(const FirstConvKernel& kernel, const int8_t* w, int32_t kh, 
                     int32_t* panel_bias, float* panel_scale) {
   const QGemmKernel gemm = {kernel.row,  kernel.mr, kernel.nr, kernel.kr, kernel.lanes,
                             kernel.elem, 0,         nullptr,   nullptr,   nullptr};
-  qgemm_pack(gemm, w, 1, 1, kh * row_taps, false, bias, scale, first, columns, input_zero, panel, panel_bias,
-             panel_scale);
+  qgemm_pack(gemm, w, 1, 1, kh * row_taps, bias, scale, first, columns, input_zero, panel, panel_bias, panel_scale);
 }
 
 }  // namespace ek

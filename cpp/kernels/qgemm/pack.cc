@@ -17,9 +17,8 @@ struct Taps {
   int32_t count, length, padded;
 };
 
-Taps taps_of(const QGemmKernel& kernel, int32_t kh, int32_t kw, int32_t kc, bool merge_kx) {
-  const int32_t length = merge_kx ? kw * kc : kc;
-  return {merge_kx ? kh : kh * kw, length, round_up(length, kernel.kr)};
+Taps taps_of(const QGemmKernel& kernel, int32_t kh, int32_t kw, int32_t kc) {
+  return {kh * kw, kc, round_up(kc, kernel.kr)};
 }
 
 /// bias - zero * sum(w) modulo 2^32: the true sum fits int32 (the verifier proves it), this part of it need not.
@@ -52,10 +51,10 @@ size_t qgemm_panel_bytes(const QGemmKernel& kernel, int32_t kh, int32_t kw, int3
   return depth * static_cast<size_t>(round_up(columns, kernel.lanes)) * static_cast<size_t>(kernel.elem);
 }
 
-void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t kw, int32_t kc, bool merge_kx,
-                const int32_t* bias, const float* scale, int32_t first, int32_t columns, int32_t input_zero,
-                void* panel, int32_t* panel_bias, float* panel_scale) {
-  const Taps taps = taps_of(kernel, kh, kw, kc, merge_kx);
+void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t kw, int32_t kc, const int32_t* bias,
+                const float* scale, int32_t first, int32_t columns, int32_t input_zero, void* panel,
+                int32_t* panel_bias, float* panel_scale) {
+  const Taps taps = taps_of(kernel, kh, kw, kc);
   const int32_t width = round_up(columns, kernel.lanes);
   const size_t depth = static_cast<size_t>(kh) * static_cast<size_t>(kw) * static_cast<size_t>(kc);
   const size_t padded = static_cast<size_t>(taps.count) * static_cast<size_t>(taps.padded);

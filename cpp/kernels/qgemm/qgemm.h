@@ -64,11 +64,11 @@ size_t qgemm_panel_bytes(const QGemmKernel& kernel, int32_t kh, int32_t kw, int3
 
 /// Packs columns [first, first + columns) of OHWI weights `w` (int8, [N][kh][kw][kc]) into one panel:
 ///   [ky][kx][k / KR][column, rounded up to lanes][KR], int8 for u8 rows, int16 for s16 rows, zero padded.
-/// `merge_kx`: k runs over kw * kc dense elements, as one tap (call the kernel with kw = 1, kc = kw * kc).
+/// A caller whose kw * kc elements are dense gives kw = 1 and kc = kw * kc.
 /// Also writes nr entries of bias (folded with the biased input zero point `input_zero`) and scale.
-void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t kw, int32_t kc, bool merge_kx,
-                const int32_t* bias, const float* scale, int32_t first, int32_t columns, int32_t input_zero,
-                void* panel, int32_t* panel_bias, float* panel_scale);
+void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t kw, int32_t kc, const int32_t* bias,
+                const float* scale, int32_t first, int32_t columns, int32_t input_zero, void* panel,
+                int32_t* panel_bias, float* panel_scale);
 
 /// Widens `count` u8 bytes to s16 (the A operand of s16 rows).
 using WidenFn = void (*)(const uint8_t* u8, int32_t count, int16_t* s16);

@@ -230,7 +230,7 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   const ModelView& m = *plan.model;
   c.panels = pack_panels(choice.panels, weights,
                          [&](int32_t first, int32_t columns, void* panel, int32_t* bias, float* scale) {
-                           qgemm_pack(*choice.kernel, m.constant<int8_t>(op.constants[0]), s.rows(), s.kw, s.kc, false,
+                           qgemm_pack(*choice.kernel, m.constant<int8_t>(op.constants[0]), s.rows(), s.kw, s.kc,
                                       m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]), first,
                                       columns, x.zero, panel, bias, scale);
                          });

@@ -19,9 +19,7 @@ Choice choose(const Plan& plan, const OpView& op) {
   const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
   const ConstantRecord& w = plan.model->constants[op.constants[0]];
   Choice c{};
-  c.problem = {p.kh, p.kw, p.sh,
-               p.sw, p.dh, p.dw,
-               x.c,  y.w,  has_minus_128(plan.model->constant<int8_t>(op.constants[0]), w.size)};
+  c.problem = {p.kh, p.kw, p.sw, p.dw, x.c, y.w};
   c.problem.parts = w.dims[0] / p.kh;
   c.problem.unbounded =
       dwconv_unbounded(c.problem, plan.model->constant<int8_t>(op.constants[0]),
