@@ -149,6 +149,23 @@ def test_a_float_model_is_calibrated() -> None:
         edgekern.compile(data)
 
 
+def test_weights_may_be_held_in_half_precision() -> None:
+    w = RNG.normal(size=(3, 4)).astype(np.float16)
+    tensors = {
+        "x": Tensor((1, 4)),
+        "half": Tensor((3, 4), "float16", data=w),
+        "w": Tensor((3, 4)),
+        "y": Tensor((1, 3)),
+    }
+    operators = [
+        Operator("DEQUANTIZE", ["half"], ["w"]),
+        Operator("FULLY_CONNECTED", ["x", "w", ""], ["y"], {}, "FullyConnectedOptions"),
+    ]
+    x = RNG.normal(size=(1, 4)).astype(np.float32)
+    y = evaluate(import_tflite(model(tensors, operators, ["x"], ["y"])), {"x": x})["y"]
+    assert np.allclose(y, x @ w.astype(np.float32).T, atol=1e-6)
+
+
 def test_a_float_input_of_an_int8_model_is_quantised_by_it() -> None:
     tensors = {
         "x": Tensor((1, 4)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,9 @@ class Call:
         inputs: Tensor names of activations, constants, or None where an input is left out.
         shape: Of the result as the file says, batch first.
         build: Where nodes go.
+        scales: Of weights that the file holds as integers, by the name of the constant.
+        quant: Of the result; None for float32.
+        origin: -128 if the file holds the result as uint8, else 0.
     """
 
     name: str
@@ -62,9 +65,9 @@ class Call:
     inputs: list[str | Constant | None]
     shape: tuple[int, ...]
     build: Builder
-    scales: dict[str, Array] = field(default_factory=dict)
-    quant: Quant | None = None
-    origin: int = 0
+    scales: dict[str, Array]
+    quant: Quant | None
+    origin: int
 
     def tensor(self, k: int) -> str:
         """The activation at input k."""
@@ -146,7 +149,7 @@ class _Reader:
         self.scales: dict[str, Array] = {}
         self.values: dict[int, str] = {}  # tensor number -> ours
         self.refused: dict[int, str] = {}
-        self.uint8: set[str] = set()  # ours, held as uint8 by the file
+        self.unpacked: dict[int, Constant] = {}  # results of operators on constants
 
     def read(self) -> Graph:
         graph = self.graph
@@ -249,10 +252,10 @@ class _Reader:
                 hint="Convert the model with a fixed image size.",
             )
         quant = self._quant(number)
+        if name in self.build.types:
+            raise CompileError(f"two inputs are called {name!r}")
         self.build.types[name] = TensorType((1, *shape[1:]), DType.FLOAT32, quant)
         self.values[number] = name
-        if self._kind(number) == "UINT8":
-            self.uint8.add(name)
         return Port(name, name, _DTYPES[self._kind(number)], tuple(range(len(shape))))
 
     def _output(self, number: int) -> Port:
@@ -297,11 +300,13 @@ class _Reader:
         build = self.build
         build.place = build.node = self._name(result)
         inputs = [self._operand(n) for n in given]
+        if name == "DEQUANTIZE" and isinstance(inputs[0], Constant):  # weights held as float16 or int8
+            self.unpacked[result] = inputs[0]
+            return
         quant = self._quant(result)
         options = self._options(name, operator)
-        call = Call(name, options, inputs, (1, *self._shape(result)[1:]), build, self.scales, quant)
-        uint8 = self._kind(result) == "UINT8"
-        call.origin = -128 if uint8 else 0
+        origin = -128 if self._kind(result) == "UINT8" else 0
+        call = Call(name, options, inputs, (1, *self._shape(result)[1:]), build, self.scales, quant, origin)
         tensor = HANDLERS[name](call)
         known = build.types[tensor]
         if tensor not in call.inputs:  # the handler made it
@@ -313,7 +318,7 @@ class _Reader:
             return None
         if number in self.values:
             return self.values[number]
-        constant = self._constant(number)
+        constant = self.unpacked.get(number) or self._constant(number)
         if constant is None:
             raise CompileError(f"its input {self._name(number)!r} is made by no operator before it")
         return constant
