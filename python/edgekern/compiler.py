@@ -209,8 +209,8 @@ def build(
 
 
 def _quantised(graph: Graph) -> bool:
-    """Whether the source gives every tensor its quantisation, so that nothing is left to calibrate."""
-    return all(kind.quant is not None for kind in graph.types.values())
+    """Whether the source quantises; a tensor it leaves to us is then refused by name if no sample calibrates it."""
+    return any(kind.quant is not None for kind in graph.types.values())
 
 
 def _tempered(graph: Graph, temperature: float) -> Graph:

@@ -28,6 +28,7 @@ BATCHED = {"AveragePool", "BatchNormalization", "Conv", "DepthToSpace", "GlobalA
 BATCHED |= {"MaxPool", "SpaceToDepth"}
 ENDS = {"Acos", "Asin", "Atanh"}  # functions with no value beyond 1
 WITHOUT = {"Cast", "Shape", "Size"}  # none of their cases takes and gives float32
+WITHOUT |= {"DequantizeLinear", "QLinearConv", "QLinearMatMul", "QuantizeLinear"}  # test_onnx_quantised.py has these
 SHARE = 0.85
 SAMPLES = 48
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from edgekern.importers._layout import Value, regroup
 from edgekern.ops._op import Op
 from edgekern.ops.reshape import Reshape
 from edgekern.ops.transpose import Transpose
-from edgekern.types import Array, TensorType
+from edgekern.types import Array, Quant, TensorType
 
 __all__ = ["Builder"]
 
@@ -27,6 +27,7 @@ class Builder:
         nodes: In execution order.
         types: Of every tensor.
         constants: By name.
+        weight_scales: Of constants that the source model holds as integers, by name.
         place: Name of the source tensor being made; ours are called after it.
         node: Name of the source node being read.
     """
@@ -34,6 +35,7 @@ class Builder:
     nodes: list[Node] = field(default_factory=list)
     types: dict[str, TensorType] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
+    weight_scales: dict[str, Array] = field(default_factory=dict)
     place: str = ""
     node: str = ""
     _moves: dict[object, str] = field(default_factory=dict)
@@ -56,6 +58,21 @@ class Builder:
         if move is not None:
             self._moves[move] = output
         return output
+
+    def keep_integers(self, scales: Array | None) -> None:
+        """The weights of the node made last are whole multiples of these scales, one per output channel."""
+        if scales is not None:
+            self.weight_scales[self.nodes[-1].constants[0]] = scales
+
+    def requantised(self, tensor: str, given: Quant) -> str:
+        """The tensor in a quantisation that the source gives; a copy of it where it has another one already."""
+        known = self.types[tensor]
+        if known.quant not in (None, given):
+            copy = self._fresh(self.place)
+            self.nodes.append(Node(Reshape(known.shape[1:]), (tensor,), (), copy, self.node))
+            tensor = copy
+        self.types[tensor] = replace(known, quant=given)
+        return tensor
 
     def _fresh(self, stem: str) -> str:
         if stem not in self.types:

@@ -82,7 +82,9 @@ def _conv(s: Source) -> Value:
     bias = s.floats(2, "bias") if s.has(2) else np.zeros(weights.shape[0], np.float32)
     if bias.shape != weights.shape[:1]:
         raise ShapeError(f"a bias of shape {list(bias.shape)} for {weights.shape[0]} output channels")
-    return s.build.image_value(_convolved(s, x, Conv2D(kernel, stride, dilation, pads, groups), weights, bias), rank)
+    y = _convolved(s, x, Conv2D(kernel, stride, dilation, pads, groups), weights, bias)
+    s.build.keep_integers(s.scales(1, 0))
+    return s.build.image_value(y, rank)
 
 
 def _convolved(s: Source, x: str, conv: Conv2D, weights: Array, bias: Array) -> str:

@@ -14,7 +14,19 @@ from edgekern.importers._builder import Builder
 from edgekern.importers._layout import Value
 from edgekern.types import Array
 
-__all__ = ["HANDLERS", "Handler", "Source", "handles"]
+__all__ = ["HANDLERS", "Handler", "Scaled", "Source", "handles"]
+
+
+class Scaled(np.ndarray[Any, np.dtype[np.float32]]):
+    """Real values of a constant that the source model holds as integers.
+
+    Attributes:
+        scale: One, or one for each place along `axis`.
+        axis: Of the scales.
+    """
+
+    scale: Array
+    axis: int
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,13 @@ class Source:
         if not np.isfinite(found).all():
             raise CompileError(f"its {what} has values that are not finite")
         return found.astype(np.float32)
+
+    def scales(self, index: int, axis: int) -> Array | None:
+        """Scale of each output channel along `axis` of a constant that the model holds as integers; else None."""
+        found = self.inputs[index]
+        if not isinstance(found, Scaled) or (found.scale.size > 1 and found.axis != axis):
+            return None
+        return np.ascontiguousarray(np.broadcast_to(found.scale.ravel(), found.shape[axis]), np.float32)
 
     def ints(self, index: int, name: str, default: Sequence[int] | None = None) -> list[int] | None:
         """Integers that are an attribute in old operator sets and an input in new ones."""

@@ -93,9 +93,7 @@ def _weighted(call: Call, op: Op, tensor: str, weights: Constant, values: Array,
     channels = weights.values.shape[axis]
     bias = _bias(call, weights, channels, axis)
     output = call.build.emit(op, [tensor], [values, bias])
-    scales = _scales(weights, channels, axis)
-    if scales is not None:
-        call.scales[call.build.nodes[-1].constants[0]] = scales
+    call.build.keep_integers(_scales(weights, channels, axis))
     return output
 
 

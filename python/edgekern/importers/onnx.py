@@ -16,7 +16,7 @@ import numpy as np
 
 from edgekern.errors import CompileError, EdgekernError, ShapeError, UnsupportedOpError
 from edgekern.graph.graph import Graph, Port
-from edgekern.importers import _layers, _pointwise, _products, _shapes
+from edgekern.importers import _layers, _pointwise, _products, _quantised, _shapes
 from edgekern.importers._builder import Builder
 from edgekern.importers._image import guess_layout
 from edgekern.importers._layout import Value
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["OPSETS", "import_onnx", "load_onnx", "supported"]
 
 OPSETS = (7, 28)  # the oldest and the newest operator set that the tests read
-_FAMILIES = (_layers, _pointwise, _products, _shapes)  # each enters its operators into HANDLERS
+_FAMILIES = (_layers, _pointwise, _products, _quantised, _shapes)  # each enters its operators into HANDLERS
 _DOMAINS = ("", "ai.onnx")
+_TYPES = {"FLOAT": DType.FLOAT32, "UINT8": DType.UINT8, "INT8": DType.INT8}  # of ports
 _INSTEAD = {  # the way out, where there is one
-    "DequantizeLinear": "The model is quantised already: export the float model.",
+    "ConvInteger": "It gives int32: use QLinearConv, or QuantizeLinear and DequantizeLinear.",
     "LogSoftmax": "Export the logits or a Softmax; the class is the same.",
-    "QLinearConv": "The model is quantised already: export the float model.",
-    "QuantizeLinear": "The model is quantised already: export the float model.",
+    "MatMulInteger": "It gives int32: use QLinearMatMul, or QuantizeLinear and DequantizeLinear.",
     "Resize": "Resize the image before the model: a Preprocess does.",
 }
 
@@ -103,9 +103,16 @@ class _Reader:
             )
         if not graph.output:
             raise CompileError("the model has no output")
-        outputs = tuple(self._output(o.name) for o in graph.output)
+        outputs = tuple(self._output(o) for o in graph.output)
         build = self.build
-        return Graph(inputs, outputs, tuple(build.nodes), dict(build.types), dict(build.constants))
+        for port in inputs:
+            if port.dtype is not DType.FLOAT32 and build.types[port.tensor].quant is None:
+                raise UnsupportedOpError(
+                    f"input {port.name!r} is {port.dtype.name} and nothing says its scale",
+                    hint="Export the model in float32, or quantised with QuantizeLinear and DequantizeLinear.",
+                )
+        nodes = tuple(build.nodes)
+        return Graph(inputs, outputs, nodes, dict(build.types), dict(build.constants), dict(build.weight_scales))
 
     # ---- edges ----------------------------------------------------------------------------------
 
@@ -114,13 +121,12 @@ class _Reader:
             raise UnsupportedOpError(f"initializer {tensor.values.name!r} is sparse", hint="Store it dense.")
 
     def _input(self, info: onnx.ValueInfoProto) -> Port:
-        from onnx import TensorProto
 
         tensor_type = info.type.tensor_type
-        if not info.type.HasField("tensor_type") or tensor_type.elem_type != TensorProto.FLOAT:
-            kind = type_name(tensor_type.elem_type)
+        kind = type_name(tensor_type.elem_type)
+        if not info.type.HasField("tensor_type") or kind not in _TYPES:
             raise UnsupportedOpError(
-                f"input {info.name!r} has type {kind}, not FLOAT (float32)",
+                f"input {info.name!r} has type {kind}, not FLOAT (float32), UINT8 or INT8",
                 hint="Export the model in float32; edgekern quantises it itself.",
             )
         shape = self._input_shape(info)
@@ -131,7 +137,7 @@ class _Reader:
         self.build.types[info.name] = TensorType(tuple(ours))
         groups = tuple((k,) if shape[i] > 1 or k == 0 else () for i, k in enumerate(perm))
         self.values[info.name] = Value(info.name, groups)
-        return Port(info.name, info.name, DType.FLOAT32, perm)
+        return Port(info.name, info.name, _TYPES[kind], perm)
 
     def _input_shape(self, info: onnx.ValueInfoProto) -> tuple[int, ...]:
         dims = info.type.tensor_type.shape.dim
@@ -180,7 +186,8 @@ class _Reader:
         layout = self.layout or guess_layout(self.model.graph, name, shape)
         return plain if layout == "nhwc" else (0, 3, 1, 2)
 
-    def _output(self, name: str) -> Port:
+    def _output(self, info: onnx.ValueInfoProto) -> Port:
+        name = info.name
         value = self.values.get(name)
         if not isinstance(value, Value):
             what = "made by no node" if value is None else "constant: it does not depend on the input"
@@ -207,7 +214,10 @@ class _Reader:
         ours = build.ours(value)
         free = [k for k in range(1, len(ours)) if not any(k in group for group in value.groups)]
         perm = tuple(0 if i == batch else g[0] if g else free.pop(0) for i, g in enumerate(value.groups))
-        return Port(name, value.tensor, DType.FLOAT32, perm)
+        dtype = _TYPES.get(type_name(info.type.tensor_type.elem_type), DType.FLOAT32)
+        if dtype is not DType.FLOAT32 and build.types[value.tensor].quant is None:
+            raise UnsupportedOpError(f"output {name!r} is {dtype.name} and nothing quantises it")
+        return Port(name, value.tensor, dtype, perm)
 
     # ---- nodes ----------------------------------------------------------------------------------
 
@@ -244,14 +254,16 @@ class _Reader:
 
     def _result(self, node: onnx.NodeProto) -> Value | Array:
         inputs = [self.values[i] if i else None for i in node.input]
-        if not any(isinstance(i, Value) for i in inputs):
+        name = node.op_type if node.domain in _DOMAINS else f"{node.domain}.{node.op_type}"
+        if name.removeprefix("com.microsoft.") in ("DequantizeLinear", "QuantizeLinear"):
+            name = node.op_type  # older exporters name the same operator in this domain
+        if name != "DequantizeLinear" and not any(isinstance(i, Value) for i in inputs):
             return self._fold(node, inputs)
-        if node.domain not in _DOMAINS or node.op_type not in HANDLERS:
-            name = node.op_type if node.domain in _DOMAINS else f"{node.domain}.{node.op_type}"
+        if name not in HANDLERS:
             raise UnsupportedOpError(f"operator {name} is not supported", hint=_INSTEAD.get(name, ""))
         self.build.place, self.build.node = node.output[0], node.name or node.output[0]
-        source = Source(node.op_type, self.opset, attributes(node), inputs, self.batch, self.build)
-        return HANDLERS[node.op_type](source)
+        source = Source(name, self.opset, attributes(node), inputs, self.batch, self.build)
+        return HANDLERS[name](source)
 
     def _fold(self, node: onnx.NodeProto, inputs: Sequence[Value | Array | None]) -> Array:
         """The value of a node that depends on constants only."""

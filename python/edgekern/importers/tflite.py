@@ -55,7 +55,6 @@ class Call:
         inputs: Tensor names of activations, constants, or None where an input is left out.
         shape: Of the result as the file says, batch first.
         build: Where nodes go.
-        scales: Of weights that the file holds as integers, by the name of the constant.
         quant: Of the result; None for float32.
         origin: -128 if the file holds the result as uint8, else 0.
     """
@@ -65,7 +64,6 @@ class Call:
     inputs: list[str | Constant | None]
     shape: tuple[int, ...]
     build: Builder
-    scales: dict[str, Array]
     quant: Quant | None
     origin: int
 
@@ -146,7 +144,6 @@ class _Reader:
         self.operators = _names(schema.BuiltinOperator)
         self.types = _names(schema.TensorType)
         self.build = Builder()
-        self.scales: dict[str, Array] = {}
         self.values: dict[int, str] = {}  # tensor number -> ours
         self.refused: dict[int, str] = {}
         self.unpacked: dict[int, Constant] = {}  # results of operators on constants
@@ -168,7 +165,7 @@ class _Reader:
         if not outputs:
             raise CompileError("the model has no output")
         build = self.build
-        return Graph(inputs, outputs, tuple(build.nodes), dict(build.types), dict(build.constants), self.scales)
+        return Graph(inputs, outputs, tuple(build.nodes), dict(build.types), dict(build.constants), build.weight_scales)
 
     # ---- tensors --------------------------------------------------------------------------------
 
@@ -306,7 +303,7 @@ class _Reader:
         quant = self._quant(result)
         options = self._options(name, operator)
         origin = -128 if self._kind(result) == "UINT8" else 0
-        call = Call(name, options, inputs, (1, *self._shape(result)[1:]), build, self.scales, quant, origin)
+        call = Call(name, options, inputs, (1, *self._shape(result)[1:]), build, quant, origin)
         tensor = HANDLERS[name](call)
         known = build.types[tensor]
         if tensor not in call.inputs:  # the handler made it

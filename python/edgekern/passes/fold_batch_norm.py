@@ -50,7 +50,11 @@ def _join_one(graph: Graph) -> Graph | None:
         node = Node(op, first.inputs, names, second.output, keep.name)
         nodes = [node if n is second else n for n in graph.nodes if n is not first]
         weights, bias = (np.ascontiguousarray(a, np.float32) for a in pair)
-        return rebuild(graph, nodes, constants={names[0]: weights, names[1]: bias})
+        scales = dict(graph.weight_scales)
+        held = first.constants[0]
+        if held in scales and isinstance(second.op, Affine) and (weights == graph.constants[held]).all():
+            scales[names[0]] = scales[held]  # only the bias changed
+        return rebuild(replace(graph, weight_scales=scales), nodes, constants={names[0]: weights, names[1]: bias})
     return None
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from edgekern.graph.graph import Graph, Node
 from edgekern.ops.reshape import Reshape
+from edgekern.ops.transpose import Transpose
 from edgekern.passes._rewrite import rebuild
 from edgekern.types import DType, Quant
 
@@ -19,6 +20,10 @@ def run(graph: Graph) -> Graph:
     """What must keep its input's quantisation does; the step to the one the source gives is a node of its own."""
     nodes: list[Node] = []
     types = dict(graph.types)
+    for node in reversed(graph.nodes):  # what is only moved afterwards is made as it will be held
+        source = types[node.inputs[0]]
+        if isinstance(node.op, (Reshape, Transpose)) and source.quant is None:
+            types[node.inputs[0]] = replace(source, quant=types[node.output].quant)
     for node in graph.nodes:
         given = types[node.output].quant
         if given is None or given == types[node.inputs[0]].quant or not _keeps(graph, node):
