@@ -110,9 +110,11 @@ def compile(
 ) -> Model:
     """Compiles an ONNX or TFLite model to int8.
 
-    A TFLite model that is quantised keeps its integers, and the model takes and gives its types; it needs no
-    calibration. The same source, samples and arguments give the same bytes on the same NumPy and BLAS. Nothing is
-    written; a model is saved by `Model.save`.
+    A source that is quantised (TFLite, QuantizeLinear and DequantizeLinear pairs, QLinear operators) keeps its
+    integers, and the model takes and gives its types; it needs no calibration.
+
+    The same source, samples and arguments give the same bytes on the same NumPy and BLAS. Nothing is written; a model
+    is saved by `Model.save`.
 
     Args:
         source: Path of an ONNX or TFLite file, its bytes, or a ModelProto.

@@ -19,7 +19,7 @@ import edgekern
 from edgekern.artifact import write
 from edgekern.compiler import build
 
-pytestmark = [pytest.mark.data, pytest.mark.slow]
+pytestmark = [pytest.mark.data, pytest.mark.peer, pytest.mark.slow]
 
 NETS = (
     "mlperf_tiny/ad01_int8",

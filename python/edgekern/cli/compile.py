@@ -24,7 +24,7 @@ from edgekern.preprocess import CHANNELS, Preprocess
 
 
 def compile(
-    network: Annotated[Path, typer.Argument(help="The network: float *.onnx, float or int8 *.tflite.")],
+    network: Annotated[Path, typer.Argument(help="The network, float or 8-bit: *.onnx or *.tflite.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The model file to write, *.ekm.")],
     calibration: Annotated[
         Path | None,

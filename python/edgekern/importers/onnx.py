@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX -> float graph, from PyTorch's exporters (old and new), tf2onnx and everyone else: NCHW or NHWC.
+"""ONNX -> graph, float or quantised, from PyTorch's exporters (old and new), tf2onnx and everyone else: NCHW or NHWC.
 
 Nodes are read in order. What depends on constants only is computed on the spot, what depends on the input becomes
 a node of ours (or, for Transpose, Reshape and the like, a new view of a tensor: see `_layout`).

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small float networks of well-known families as ONNX, with seeded random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+
+class Net:
+    """Adds layers one after the other; each returns the name of its result."""
+
+    def __init__(self, seed: int) -> None:
+        self.draw = np.random.default_rng(seed)
+        self.nodes: list[NodeProto] = []
+        self.constants: dict[str, Any] = {}
+
+    def add(self, kind: str, *inputs: Any, **attributes: Any) -> str:
+        names = [x if isinstance(x, str) else self.constant(x) for x in inputs]
+        name = f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, names, [name], name=name, **attributes))
+        return name
+
+    def constant(self, value: Any) -> str:
+        name = f"w{len(self.constants)}"
+        self.constants[name] = np.asarray(value, np.float32)
+        return name
+
+    def conv(self, x: str, ci: int, co: int, k: int = 3, stride: int = 1, groups: int = 1, act: str = "relu") -> str:
+        w = self.draw.normal(size=(co, ci // groups, k, k)) * np.sqrt(2 / (ci // groups * k * k))
+        bias = self.draw.normal(size=co) * 0.1
+        y = self.add("Conv", x, w, bias, kernel_shape=[k, k], strides=[stride] * 2, pads=[k // 2] * 4, group=groups)
+        if act == "relu6":
+            return self.add("Clip", y, np.float32(0), np.float32(6))
+        return self.add("Relu", y) if act == "relu" else y
+
+    def full(self, x: str, ci: int, co: int) -> str:
+        return self.add("Gemm", x, self.draw.normal(size=(co, ci)) / np.sqrt(ci), self.draw.normal(size=co), transB=1)
+
+    def pooled(self, x: str) -> str:
+        return self.add("Flatten", self.add("GlobalAveragePool", x))
+
+    def model(self, y: str, side: int) -> ModelProto:
+        port = helper.make_tensor_value_info
+        constants = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
+        ends = port("x", TensorProto.FLOAT, [1, 3, side, side]), port(y, TensorProto.FLOAT, [1, 10])
+        graph = helper.make_graph(self.nodes, "net", [ends[0]], [ends[1]], constants)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def resnet(seed: int = 0) -> ModelProto:
+    net = Net(seed)
+    x = net.conv("x", 3, 16)
+    for ci, co, stride in ((16, 16, 1), (16, 32, 2), (32, 32, 1)):
+        y = net.conv(net.conv(x, ci, co, stride=stride), co, co, act="")
+        short = x if (ci, stride) == (co, 1) else net.conv(x, ci, co, k=1, stride=stride, act="")
+        x = net.add("Relu", net.add("Add", y, short))
+    return net.model(net.full(net.pooled(x), 32, 10), 32)
+
+
+def mobilenet_v2(seed: int = 0) -> ModelProto:
+    net = Net(seed)
+    x = net.conv("x", 3, 16, stride=2, act="relu6")
+    for ci, co, stride in ((16, 16, 1), (16, 24, 2), (24, 24, 1)):
+        wide = net.conv(x, ci, 6 * ci, k=1, act="relu6")
+        deep = net.conv(wide, 6 * ci, 6 * ci, stride=stride, groups=6 * ci, act="relu6")
+        y = net.conv(deep, 6 * ci, co, k=1, act="")
+        x = net.add("Add", x, y) if (ci, stride) == (co, 1) else y
+    return net.model(net.full(net.pooled(net.conv(x, 24, 64, k=1, act="relu6")), 64, 10), 48)
+
+
+def vgg(seed: int = 0) -> ModelProto:
+    net = Net(seed)
+    x, ci = "x", 3
+    for co in (16, 32, 48):
+        x = net.conv(net.conv(x, ci, co), co, co)
+        x, ci = net.add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]), co
+    hidden = net.add("Relu", net.full(net.add("Flatten", x), 48 * 16, 64))
+    return net.model(net.full(hidden, 64, 10), 32)
+
+
+def squeezenet(seed: int = 0) -> ModelProto:
+    net = Net(seed)
+    x, ci = net.conv("x", 3, 16, stride=2), 16
+    for squeeze, expand in ((8, 16), (8, 16), (12, 24)):
+        s = net.conv(x, ci, squeeze, k=1)
+        x = net.add("Concat", net.conv(s, squeeze, expand, k=1), net.conv(s, squeeze, expand), axis=1)
+        ci = 2 * expand
+    x = net.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2])
+    return net.model(net.pooled(net.conv(x, ci, 10, k=1)), 40)
+
+
+NETS: dict[str, Callable[[], ModelProto]] = {
+    "mobilenet_v2": mobilenet_v2,
+    "resnet": resnet,
+    "squeezenet": squeezenet,
+    "vgg": vgg,
+}
