@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/models.md: its commands and programs run, and its lists of operators are the importers' own."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="compiling needs the extra `compile`")
+for module in ("tflite", "typer", "rich", "PIL"):
+    pytest.importorskip(module, reason="the page needs the extras `cli` and `compile`")
+
+from PIL import Image  # noqa: E402
+
+from edgekern.__main__ import main  # noqa: E402
+from edgekern.importers import _tflite_ops  # noqa: E402, F401
+from edgekern.importers.onnx import OPSETS, supported  # noqa: E402
+from edgekern.importers.tflite import HANDLERS  # noqa: E402
+from small_onnx import model, node, normal  # noqa: E402
+from small_tflite import Operator, Tensor  # noqa: E402
+from small_tflite import model as tflite_model  # noqa: E402
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
+PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with the files that the page names."""
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    constants = {"w": normal(4, 3, 3, 3), "f": normal(4, 5, seed=1)}
+    layers = [node("Conv", "x w", "c"), node("GlobalAveragePool", "c", "m"), node("Flatten", "m", "v")]
+    head = [node("MatMul", "v f", "l"), node("Softmax", "l", "y", axis=1)]
+    onnx.save(model([*layers, *head], {"x": ["batch", 3, 32, 32]}, "y", constants), "net.onnx")
+    held = {"s": np.float32(0.05), "z": np.int8(3)}
+    pairs = [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "d"), node("Relu", "d", "r")]
+    last = [node("QuantizeLinear", "r s z", "p"), node("DequantizeLinear", "p s z", "y")]
+    onnx.save(model([*pairs, *last], {"x": [1, 4]}, "y", held), "quantised.onnx")
+    for name, dtype, scale in (("net", "float32", None), ("quantised", "int8", 0.5)):
+        tensors = {"x": Tensor((1, 4), dtype, scale), "y": Tensor((1, 4), dtype, scale)}
+        Path(f"{name}.tflite").write_bytes(tflite_model(tensors, [Operator("RELU6", ["x"], ["y"])], ["x"], ["y"]))
+    Path("pictures").mkdir()
+    Path("tensors").mkdir()
+    for i in range(3):
+        Image.fromarray(draw.integers(0, 256, (40, 36, 3), np.uint8)).save(f"pictures/{i}.png")
+        np.save(f"tensors/{i}.npy", draw.normal(size=(1, 4)).astype(np.float32))
+    return tmp_path
+
+
+def test_the_commands_run_in_order(folder: Path) -> None:
+    assert len(COMMANDS) >= 5
+    for line in COMMANDS:
+        program, *arguments = shlex.split(line)
+        assert program == "edgekern"
+        assert main(arguments) == 0, line
+    assert (folder / "net.ekm").exists()
+
+
+@pytest.mark.parametrize("number", range(len(PROGRAMS)))
+def test_the_programs_run(number: int, folder: Path) -> None:
+    names: dict[str, Any] = {"Path": Path, "np": np}
+    exec(compile(PROGRAMS[number], f"docs/models.md, program {number}", "exec"), names)
+    assert "model" in names
+    assert "torch" not in sys.modules
+
+
+def listed(title: str) -> list[str]:
+    """The words under a heading, up to the first empty line after them."""
+    return PAGE.split(f"### {title}\n\n")[1].split("\n\n")[0].split()
+
+
+def test_the_lists_are_the_importers() -> None:
+    own = sorted(name for name in supported() if "." not in name)
+    foreign = sorted(name.removeprefix("com.microsoft.") for name in supported() if "." in name)
+    assert listed(f"ONNX, opset {OPSETS[0]} to {OPSETS[1]}") == own
+    assert listed("ONNX, domain com.microsoft") == foreign
+    assert listed("TFLite") == sorted(HANDLERS)
