@@ -50,6 +50,7 @@ from edgekern.types import Array, DType
 
 if TYPE_CHECKING:
     import onnx
+    import torch
 
     from edgekern.model import Model
 
@@ -96,7 +97,7 @@ class Settings:
 
 
 def compile(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto | torch.nn.Module,
     *,
     calibration: Iterable[Any] | None = None,
     preprocess: Preprocess | None = None,
@@ -107,6 +108,7 @@ def compile(
     abstain_threshold: float = 0.0,
     evaluation: Iterable[tuple[Any, int]] | None = None,
     progress: Progress | None = None,
+    example: object = None,
 ) -> Model:
     """Compiles an ONNX or TFLite model to int8.
 
@@ -117,7 +119,7 @@ def compile(
     is saved by `Model.save`.
 
     Args:
-        source: Path of an ONNX or TFLite file, its bytes, or a ModelProto.
+        source: Path of an ONNX or TFLite file, its bytes, a ModelProto, or a torch.nn.Module.
         calibration: 100 to 500 inputs as the model will see them; any iterable, streamed. With a preprocess: uint8
             images [H, W, C] in RGB or gray, or paths of image files (needs Pillow). Without: the source model's own
             tensors, with or without the batch dimension, or dicts of them by input name.
@@ -130,6 +132,7 @@ def compile(
         abstain_threshold: Least confidence that is not an abstention.
         evaluation: Labelled samples (sample as in `calibration`, class number) for the report's accuracy.
         progress: Called with (what, how many done, of how many; 0 if unknown).
+        example: Input of a torch.nn.Module, with its batch: a tensor, or a tuple of them.
 
     Raises:
         UnsupportedOpError: Operators, attributes or types edgekern does not run, all of them by node.
@@ -148,7 +151,7 @@ def compile(
     from edgekern.model import Model
 
     settings = Settings(method, bias_correction, temperature, abstain_threshold)
-    artifact, _ = build(source, calibration, preprocess, labels, settings, evaluation, progress)
+    artifact, _ = build(source, calibration, preprocess, labels, settings, evaluation, progress, example)
     return Model.from_bytes(write(artifact))
 
 
@@ -164,18 +167,19 @@ def optimise(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
 
 
 def build(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto | torch.nn.Module,
     calibration: Iterable[Any] | None = None,
     preprocess: Preprocess | None = None,
     labels: Iterable[str] | None = None,
     settings: Settings | None = None,
     evaluation: Iterable[tuple[Any, int]] | None = None,
     progress: Progress | None = None,
+    example: object = None,
 ) -> tuple[Artifact, Report]:
     """Everything `compile` does before a runtime is needed; arguments and errors as there."""
     settings = settings or Settings()
     image = None if preprocess is None else (*preprocess.size, preprocess.depth)
-    imported, data = read(source, image, preprocess.layout if preprocess else None)
+    imported, data = read(source, image, preprocess.layout if preprocess else None, example)
     if preprocess is not None and len(imported.inputs) > 1:
         raise InputError(f"a Preprocess feeds one input; the model has {len(imported.inputs)}")
     graph, changes = optimise(_tempered(verify(imported), settings.temperature))

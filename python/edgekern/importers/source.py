@@ -7,34 +7,42 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekern.errors import CompileError
+from edgekern.errors import CompileError, InputError
 from edgekern.graph.graph import Graph
 from edgekern.importers._image import first_input, guess_layout
 from edgekern.importers._proto import load_onnx
 from edgekern.importers.onnx import import_onnx
 from edgekern.importers.tflite import import_tflite, is_tflite
+from edgekern.importers.torch_module import exported, is_module
 
 if TYPE_CHECKING:
     import onnx
+    import torch
 
 __all__ = ["first_image", "read"]
 
 
 def read(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto | torch.nn.Module,
     image: tuple[int, int, int] | None = None,
     layout: str | None = None,
+    example: object = None,
 ) -> tuple[Graph, bytes]:
-    """The graph of a TFLite or ONNX model, and the bytes of the model with all its weights.
+    """The graph of a TFLite or ONNX model or PyTorch module, and the bytes of the model with all its weights.
 
     Args:
-        source: Path, bytes, or a ModelProto. TFLite files are known by their identifier, whatever their name.
+        source: Path, bytes, ModelProto or module. TFLite files are known by their identifier, whatever their name.
         image: (height, width, channels) that the first input takes, where the model leaves its size open.
         layout: "nchw" or "nhwc" of image inputs where an ONNX model does not tell.
+        example: Input of a module.
 
     Raises:
         CompileError: The file cannot be read; subclasses as the importers say.
     """
+    if is_module(source):
+        source = exported(source, example)
+    elif example is not None:
+        raise InputError("an example goes with a torch.nn.Module; a file tells its inputs itself")
     data = _bytes(source) if isinstance(source, (str, os.PathLike, bytes)) else None
     if data is not None and is_tflite(data):
         return import_tflite(data), data
