@@ -189,3 +189,22 @@ def test_an_integer_input_needs_a_scale() -> None:
     proto = model([node("Relu", "x", "y")], {"x": [1, 4]}, "y", dtype=TensorProto.UINT8)
     with pytest.raises(UnsupportedOpError, match="nothing quantises it"):
         edgekern.compile(proto)
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.5, 1e38])
+def test_a_scale_of_weights_that_no_kernel_takes(scale: float) -> None:
+    """0 makes a channel of zeros; what is negative or reaches beyond a multiplier is refused by name."""
+    proto, held = quantised_net()
+    scales = held["ws"].copy()
+    scales[2] = scale
+    (place,) = (t for t in proto.graph.initializer if t.name == "ws")
+    place.CopyFrom(numpy_helper.from_array(scales, "ws"))
+    x = np.random.default_rng(5).normal(size=(1, 3, 5, 4)).astype(np.float32)
+    if scale == 0:
+        made = edgekern.compile(proto)
+        found = next(v for v in made.trace(x).values() if v.shape == (1, 5, 4, 6))
+        assert len(np.unique(found[..., 2])) == 1
+        assert (made.run(x) == made.reference(x)).all()
+        return
+    with pytest.raises(EdgekernError, match="scale"):
+        edgekern.compile(proto)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edgekern.errors import UnsupportedOpError
+from edgekern.errors import CompileError, UnsupportedOpError
 from edgekern.graph.graph import Node
 from edgekern.importers._layout import Value, regroup
 from edgekern.ops._op import Op
 from edgekern.ops.reshape import Reshape
 from edgekern.ops.transpose import Transpose
+from edgekern.quant import TINY
 from edgekern.types import Array, Quant, TensorType
 
 __all__ = ["Builder"]
@@ -60,9 +61,15 @@ class Builder:
         return output
 
     def keep_integers(self, scales: Array | None) -> None:
-        """The weights of the node made last are whole multiples of these scales, one per output channel."""
-        if scales is not None:
-            self.weight_scales[self.nodes[-1].constants[0]] = scales
+        """The weights of the node made last are whole multiples of these scales, one per output channel.
+
+        A scale of 0 makes a channel of zeros: any other scale says the same.
+        """
+        if scales is None:
+            return
+        if not (np.isfinite(scales).all() and (scales >= 0).all()):
+            raise CompileError("a scale of its weights is negative or not finite")
+        self.weight_scales[self.nodes[-1].constants[0]] = np.where(scales < np.float32(TINY), np.float32(1), scales)
 
     def requantised(self, tensor: str, given: Quant) -> str:
         """The tensor in a quantisation that the source gives; a copy of it where it has another one already."""

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgekern.errors import CompileError, ShapeError, UnsupportedOpError
+from edgekern.errors import CompileError, UnsupportedOpError
+from edgekern.importers._integers import real_values
 from edgekern.importers._layout import Value
 from edgekern.importers._source import HANDLERS, Scaled, Source, handles
 from edgekern.types import Array, Quant
@@ -41,17 +42,10 @@ def _real(s: Source, integers: Array, scale: int, zero: int, axis: int) -> Array
     """The real values of integers: with their scales remembered if they are weights."""
     scales = s.floats(scale, "scale")
     zeros = s.constant(zero, "zero point") if s.has(zero) else np.zeros(1, integers.dtype)
-    along = [1] * integers.ndim
-    if scales.size > 1:
-        axis = s.axis(axis, integers.ndim)
-        if integers.shape[axis] != scales.size:
-            raise ShapeError(f"{scales.size} scales for axis {axis} of {list(integers.shape)}")
-        along[axis] = scales.size
     if integers.dtype.kind not in "iu" or integers.dtype.itemsize > 4:
         raise UnsupportedOpError(f"a quantised constant of type {integers.dtype}")
-    offset = zeros.astype(np.int64).reshape(along if zeros.size > 1 else [1] * integers.ndim)
-    spread = scales.astype(np.float64).reshape(along if scales.size > 1 else [1] * integers.ndim)
-    real = ((integers.astype(np.int64) - offset) * spread).astype(np.float32)
+    axis = s.axis(axis, integers.ndim) if scales.size > 1 else 0
+    real = real_values(integers, scales, zeros, axis)
     if integers.dtype.itemsize > 1:
         return real
     found = real.view(Scaled)
@@ -64,8 +58,7 @@ def _bias(s: Source, index: int) -> Array | None:
     if not s.has(index):
         return None
     unit = s.floats(1, "scale").astype(np.float64).ravel()[0] * s.floats(4, "scale").astype(np.float64).ravel()
-    real: Array = (s.constant(index, "bias").astype(np.float64) * unit).astype(np.float32)
-    return real
+    return real_values(s.constant(index, "bias"), unit, np.zeros(1, np.int64), 0)
 
 
 def _held(s: Source, value: Value, given: Quant) -> Value:

@@ -17,6 +17,7 @@ import numpy as np
 from edgekern.errors import CompileError, EdgekernError, ShapeError, UnsupportedOpError
 from edgekern.graph.graph import Graph, Port
 from edgekern.importers._builder import Builder
+from edgekern.importers._integers import real_values
 from edgekern.types import Array, DType, Quant, TensorType
 
 __all__ = ["HANDLERS", "Call", "Constant", "handles", "import_tflite", "is_tflite"]
@@ -224,16 +225,10 @@ class _Reader:
         scale = np.asarray(held.ScaleAsNumpy(), np.float32)
         zero = np.asarray(held.ZeroPointAsNumpy() if held.ZeroPointLength() else 0, np.int64)
         axis = int(held.QuantizedDimension()) if len(scale) > 1 else 0
-        along = [1] * len(shape)
-        if len(scale) > 1:
-            if axis >= len(shape) or shape[axis] != len(scale):
-                raise CompileError(f"constant {name!r} of shape {list(shape)} has {len(scale)} scales")
-            along[axis] = len(scale)
-        if not (np.isfinite(scale).all() and (scale >= 0).all()):
-            raise CompileError(f"constant {name!r} has a scale that is negative or not finite")
-        integers = values.astype(np.int64) - (zero.reshape(along) if zero.size > 1 else int(zero.ravel()[0]))
-        real = integers * scale.astype(np.float64).reshape(along if len(scale) > 1 else [1] * len(shape))
-        return Constant(name, real.astype(np.float32), scale, axis)
+        try:
+            return Constant(name, real_values(values, scale, zero, axis), scale, axis)
+        except CompileError as error:
+            raise type(error)(f"constant {name!r}: {error.args[0]}") from error
 
     # ---- edges ----------------------------------------------------------------------------------
 

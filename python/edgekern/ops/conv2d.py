@@ -94,7 +94,10 @@ def quantise_channels(
     most = np.abs(weights.astype(np.int64)).reshape(len(w), -1).sum(axis=1) * 255 + np.abs(ints.astype(np.int64))
     if (most >= 2**31).any():
         raise QuantizationError(f"a sum over {w[0].size} products could overflow int32")
-    return weights, ints, quant.fold_multiplier(s_in, s_w, s_out)
+    m = quant.fold_multiplier(s_in, s_w, s_out)
+    if not (m < np.float32(2**31)).all():
+        raise QuantizationError(f"scales {s_in:.4g} and {s_w.max():.4g} make a multiplier beyond 2^31 for {s_out:.4g}")
+    return weights, ints, m
 
 
 def _given_integers(w: Array, scale: Array) -> Array:
