@@ -186,7 +186,7 @@ def pool(name: str) -> Iterator[tuple[str, Case]]:
 
 
 def eltwise(name: str) -> Iterator[tuple[str, Case]]:
-    """Residual add, affine and byte table over one picture."""
+    """Residual add, affine, byte table and product over one picture."""
     rng = np.random.default_rng(0)
     size, c = PIXELS * CHANNELS, CHANNELS
     a, b, y, table = Memory(size, rng), Memory(size, rng), Memory(size, rng), Memory(256, rng)
@@ -206,6 +206,10 @@ def eltwise(name: str) -> Iterator[tuple[str, Case]]:
         ),
     )
     yield "table", lambda: _core.eltwise_table(name, a.at, y.at, [c, c], PIXELS, c, table.at, again)
+    yield (
+        "mul",
+        lambda: _core.eltwise_mul(name, a.at, b.at, y.at, [c, 0, c], PIXELS, c, [128, 120, 131], 1 / 144, clamp, again),
+    )
 
 
 def softmax(name: str) -> Iterator[tuple[str, Case]]:

@@ -121,6 +121,7 @@ def every_op(seed: int = 0) -> Artifact:
     x = b.add(make["Transpose"]((0, 3, 1, 2)), (x,), (1, 17, 7, 9))
     x = b.reshape(x, (1, 7, 17, 9))
     mean = b.add(make["Mean"](float(np.float32(0.03))), (x,), (1, 1, 1, 9))
+    x = b.add(make["Mul"](float(np.float32(0.03))), (x, mean), b.shape(x))
     scores = b.softmax(b.reshape(b.linear(x, 6), (1, 6)))
     graph = b.graph({"scores": scores, "mean": mean})
     return Artifact(

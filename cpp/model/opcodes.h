@@ -55,6 +55,10 @@ struct PadParams {
 struct TransposeParams {
   int32_t perm[6];
 };
+struct MulParams {
+  int32_t lo, hi;
+  float m;
+};
 struct TableParams {};
 struct SoftmaxParams {};
 struct ReshapeParams {};

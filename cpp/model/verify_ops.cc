@@ -19,6 +19,11 @@ ek_status rescale_rule(const Check& c, const TensorRecord& x, const TensorRecord
   return c.bad_real(&y.scale, "tensor.scale", "the scale of its input is below 2^31 times that of its output");
 }
 
+ek_status multiplier_rule(const Check& c, const float& m) {
+  if ((m == 0.0f || std::isnormal(m)) && !std::signbit(m) && m < kMaxMultiplier) return EK_OK;
+  return c.bad_real(&m, "op.m", "a multiplier is 0, or normal and below 2^31");
+}
+
 /// A window along one axis: its parameters are sane and the output has the size that follows from them.
 struct Axis {
   const int32_t &kernel, &stride, &dilation, &before, &after;
@@ -152,9 +157,7 @@ ek_status check_Mean(const Check& c) {
   if (int64_t{x.h} * x.w > kMaxPixels) {
     return c.bad(c.in().dims, "tensor.dims", "at most 2^23 pixels are summed", int64_t{x.h} * x.w);
   }
-  if (!(p.m == 0.0f || std::isnormal(p.m)) || std::signbit(p.m) || p.m >= kMaxMultiplier) {
-    return c.bad_real(&p.m, "op.m", "a multiplier is 0, or normal and below 2^31");
-  }
+  EK_TRY(multiplier_rule(c, p.m));
   return clamp_rule(c, p.lo, p.hi);
 }
 
@@ -264,6 +267,19 @@ ek_status check_Transpose(const Check& c) {
     }
   }
   return EK_OK;
+}
+
+ek_status check_Mul(const Check& c) {
+  const auto& p = c.op.as<MulParams>();
+  const TensorRecord &b = c.in(1), &y = c.out();
+  EK_TRY(is_int8(c, c.in()));
+  EK_TRY(is_int8(c, b));
+  EK_TRY(is_int8(c, y));
+  EK_TRY(same_shape(c, c.in(), y));
+  const bool pixel = b.rank == 4 && y.rank == 4 && b.dims[1] == 1 && b.dims[2] == 1 && b.dims[3] == y.dims[3];
+  if (!pixel) EK_TRY(same_shape(c, b, y));
+  EK_TRY(multiplier_rule(c, p.m));
+  return clamp_rule(c, p.lo, p.hi);
 }
 
 }  // namespace

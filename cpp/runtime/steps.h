@@ -86,6 +86,7 @@ struct EltwiseStep {
     AddArgs add;
     AffineArgs affine;
     TableArgs table;
+    MulArgs mul;
   };
   const EltwiseKernel* kernel;
   ptrdiff_t a_row, b_row, y_row;

@@ -177,6 +177,19 @@ def eltwise_affine(
     zero_out: int,
     rounds: int = 1,
 ) -> str: ...
+def eltwise_mul(
+    name: str,
+    a: int,
+    b: int,
+    y: int,
+    px: Sequence[int],
+    pixels: int,
+    c: int,
+    zeros: Sequence[int],
+    m: float,
+    clamp: Sequence[int],
+    rounds: int = 1,
+) -> str: ...
 def eltwise_select(isa: str) -> str: ...
 def eltwise_table(
     name: str, x: int, y: int, px: Sequence[int], pixels: int, c: int, table: int, rounds: int = 1

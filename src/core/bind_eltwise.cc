@@ -64,6 +64,28 @@ std::string table(const std::string& name, uintptr_t x, uintptr_t y, const std::
   return kernel.row.name;
 }
 
+std::string mul(const std::string& name, uintptr_t a, uintptr_t b, uintptr_t y, const std::array<ptrdiff_t, 3>& px,
+                int32_t pixels, int32_t c, const std::array<int32_t, 3>& zeros, float m,
+                const std::array<int32_t, 2>& clamp, int64_t rounds) {
+  const ek::EltwiseKernel& kernel = row_of(name);
+  const ek::Requant out = {static_cast<float>(clamp[0] - zeros[2]), static_cast<float>(clamp[1] - zeros[2]), zeros[2]};
+  const ek::MulArgs args = {at<const uint8_t>(a),
+                            at<const uint8_t>(b),
+                            at<uint8_t>(y),
+                            px[0],
+                            px[1],
+                            px[2],
+                            pixels,
+                            c,
+                            zeros[0],
+                            zeros[1],
+                            m,
+                            out};
+  const py::gil_scoped_release release;
+  for (int64_t round = 0; round < rounds; ++round) kernel.mul(args);
+  return kernel.row.name;
+}
+
 std::string chosen_row(const std::string& isa) { return ek::select_eltwise(cap_of(isa))->row.name; }
 
 }  // namespace
@@ -77,5 +99,8 @@ void bind_eltwise(py::module_& m) {
         py::arg("rounds") = 1, "Runs one affine on caller addresses, unchecked.");
   m.def("eltwise_table", &table, py::arg("name"), py::arg("x"), py::arg("y"), py::arg("px"), py::arg("pixels"),
         py::arg("c"), py::arg("table"), py::arg("rounds") = 1, "Runs one byte table on caller addresses, unchecked.");
+  m.def("eltwise_mul", &mul, py::arg("name"), py::arg("a"), py::arg("b"), py::arg("y"), py::arg("px"),
+        py::arg("pixels"), py::arg("c"), py::arg("zeros"), py::arg("m"), py::arg("clamp"), py::arg("rounds") = 1,
+        "Runs one product on caller addresses, unchecked.");
   m.def("eltwise_select", &chosen_row, py::arg("isa"), "Name of the row a plan would choose under a cap.");
 }

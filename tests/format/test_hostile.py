@@ -173,6 +173,9 @@ LIES: list[tuple[tuple[str, int, str, int, Any], str]] = [
     (("param", param("Transpose", 0), "", 0, 1), "op.perm"),
     (("param", param("Transpose", 2), "", 0, 3), "op.perm"),
     (("param", param("Transpose", 5), "", 0, 1), "op.perm"),
+    (("param", param("Mul", 1), "", 0, 128), "op.hi"),
+    (("param", param("Mul", 2), "", 0, 0x4F000000), "op.m"),
+    (("param", param("Mul", 2), "", 0, 0x80000000 - 2**32), "op.m"),
     # shapes and quantisation of results
     (("tensor", made_by("Conv2D"), "dims", 1, 7), "tensor.dims"),
     (("tensor", made_by("DepthwiseConv2D"), "dims", 3, 7), "tensor.dims"),
@@ -183,6 +186,7 @@ LIES: list[tuple[tuple[str, int, str, int, Any], str]] = [
     (("tensor", made_by("Transpose"), "dims", 1, 16), "tensor.dims"),
     (("tensor", made_by("Reshape"), "dims", 1, 8), "tensor.dims"),
     (("tensor", made_by("Mean"), "dims", 3, 8), "tensor.dims"),
+    (("tensor", made_by("Mul"), "dims", 2, 16), "tensor.dims"),
 ]
 
 

@@ -154,3 +154,54 @@ def test_table(kernel: str, shape: tuple[int, int], gaps, flush: str, rng: np.ra
     ran = _core.eltwise_table(kernel, source.address, target.address, px, *shape, bytes_.address)
     assert (ran, target.intact()) == (kernel, True)
     assert_same(target.bytes.reshape(shape[0], px[1]), strided(table[x], gaps[1]), shape)
+
+
+def run_mul(kernel, a, b, zeros, m, clamp, gaps=(0, 0, 0), flush="tail", in_place=False):
+    """`b` of one pixel meets every pixel of `a`."""
+    pixels, c = a.shape
+    px = [c + gaps[0], c + gaps[1] if len(b) == pixels else 0, c + gaps[2]]
+    left, right = Guarded.holding(strided(a, gaps[0]), flush, SLACK), Guarded.holding(strided(b, gaps[1]), flush, SLACK)
+    target = left if in_place else blank(pixels, px[2], flush)
+    ran = _core.eltwise_mul(kernel, left.address, right.address, target.address, px, pixels, c, zeros, m, clamp)
+    assert ran == kernel
+    assert left.intact()
+    assert right.intact()
+    assert target.intact()
+    return target.bytes.reshape(pixels, px[2]).copy()
+
+
+def expected_mul(a, b, zeros, m, clamp):
+    t = ((a.astype(np.int32) - zeros[0]) * (b.astype(np.int32) - zeros[1])).astype(F32) * F32(m)
+    t = np.minimum(np.maximum(t, F32(clamp[0] - zeros[2])), F32(clamp[1] - zeros[2]))
+    return (np.rint(t).astype(np.int32) + zeros[2]).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("gaps", [(0, 0, 0), (1, 2, 3)])
+@pytest.mark.parametrize("flush", ["tail", "head"])
+@pytest.mark.parametrize("form", ["elementwise", "one pixel"])
+def test_mul(kernel: str, shape: tuple[int, int], gaps, flush: str, form: str, rng: np.random.Generator) -> None:
+    a, b = rng.integers(0, 256, (2, *shape), np.uint8)
+    b = b[:1] if form == "one pixel" else b
+    zeros, m = (120, 3, 131), float(F32(1 / 144))
+    for clamp in ((0, 255), (100, 180)):
+        made = run_mul(kernel, a, b, zeros, m, clamp, gaps, flush)
+        assert_same(made, strided(expected_mul(a, b, zeros, m, clamp), gaps[2]), shape)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (7, 33), (4, 64)])
+@pytest.mark.parametrize("form", ["elementwise", "one pixel"])
+def test_mul_in_place(kernel: str, shape: tuple[int, int], form: str, rng: np.random.Generator) -> None:
+    a, b = rng.integers(0, 256, (2, *shape), np.uint8)
+    b = b[:1] if form == "one pixel" else b
+    made = run_mul(kernel, a, b, (128, 128, 128), 2.0**-7, (0, 255), in_place=True)
+    assert_same(made, expected_mul(a, b, (128, 128, 128), 2.0**-7, (0, 255)))
+
+
+@pytest.mark.parametrize("m", [0.0, 2.0**-9, 2.0**-8, float(F32(1 / 255)), 0.5, 3.0, 2.0**30], ids=str)
+@pytest.mark.parametrize("zeros", [(0, 0, 128), (255, 255, 0), (0, 255, 255), (128, 7, 100)], ids=str)
+@pytest.mark.parametrize("clamp", [(0, 255), (90, 141)], ids=str)
+def test_mul_of_all_pairs_of_bytes(kernel: str, m: float, zeros, clamp) -> None:
+    """Every product there is; ties with the powers of two, and floats beyond int32 with the greatest of them."""
+    a, b = ALL_PAIRS
+    assert_same(run_mul(kernel, a, b, zeros, m, clamp), expected_mul(a, b, zeros, m, clamp))

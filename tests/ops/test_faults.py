@@ -200,6 +200,7 @@ ROUNDING = [
     ("DepthwiseConv2D", "requantise", requantise_half_up),
     ("Affine", "requantise", requantise_half_up),
     ("Mean", "requantise", requantise_half_up),
+    ("Mul", "requantise", requantise_half_up),
     ("AveragePool2D", "requantise", requantise_half_up),
     ("AveragePool2D", "average", average_half_even),
     ("Concat", "rescale", rescale_half_up),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random integer graphs: kernels under every instruction-set cap of this CPU give the bytes of the NumPy reference.
 
-200 graphs have fixed seeds; 20 more are new in every run. Their seed is printed, and EDGEKERN_FRESH_SEED brings it
-back. The last test measures what the 200 can prove, and fails when that is little.
+240 graphs have fixed seeds; 20 more are new in every run. Their seed is printed, and EDGEKERN_FRESH_SEED brings it
+back. The last test measures what the 240 can prove, and fails when that is little.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgekern.graph import Graph, Node, run
 from edgekern.ops import registry
 from edgekern.types import Array
 
-FIXED, FRESH, LARGE, FUSED = 200, 20, 15, 24
+FIXED, FRESH, LARGE, FUSED = 240, 20, 15, 24
 LEAST_GRAPHS = 20  # that hold each operator, and each value below
 LEAST_FUSED = 3  # of each form
 LEAST_OFF_CLAMP = 0.6
@@ -55,6 +55,7 @@ DISTINGUISHED: dict[str, Mapping[str, tuple[object, ...]]] = {
     "DepthwiseConv2D": TAPS | WINDOWS,
     "MaxPool2D": POOL,
     "Mean": CLAMPED,
+    "Mul": CLAMPED | {"broadcast": BOTH},
     "Pad": sides(0, 1, 2) | pairs("channels", 0, 1, 2) | {"rescales": BOTH},
     "Reshape": {"rank": (2, 3, 4), "rescales": BOTH},
     "Softmax": {"float out": BOTH},
@@ -143,6 +144,7 @@ def attribute_values(graph: Graph, node: Node) -> Iterator[tuple[str, object]]:
         if square and getattr(window, "dilation", (1, 1)) == (1, 1):
             yield "window", f"{window.kernel[0]}x{window.kernel[1]} by {window.stride[0]}"
     yield "inputs", len(node.inputs)
+    yield "broadcast", any(graph.types[name].shape != out.shape for name in node.inputs)
     yield "rank", len(out.shape)
     yield "float out", out.quant is None
     yield "rescales", {graph.types[name].quant for name in node.inputs} != {out.quant}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// eltwise: residual add, per-channel affine and byte tables over a strip of pixels. Where all operands have their
-/// pixels equally far apart, the driver hands add and table one pixel of many channels.
+/// eltwise: residual add, product, per-channel affine and byte tables over a strip of pixels. Where all operands have
+/// their pixels equally far apart, the driver hands add, mul and table one pixel of many channels.
 #pragma once
 #include "kernels/kernel.h"
 
@@ -15,6 +15,17 @@ struct AddArgs {
   int32_t za, zb, zy;   ///< biased
   int32_t m, n, shift;  ///< shift in [13, 30]
   int32_t lo, hi;       ///< biased
+};
+
+/// y = requant((a - za) * (b - zb), m). With b_px = 0 every pixel meets the same c bytes of b, and y may not be b.
+struct MulArgs {
+  const uint8_t *a, *b;
+  uint8_t* y;
+  ptrdiff_t a_px, b_px, y_px;
+  int32_t pixels, c;
+  int32_t za, zb;  ///< biased
+  float m;
+  Requant out;
 };
 
 /// y = requant((x - zero_in) * w(c) + bias(c), scale(c)); bias has the zero point folded in, as for convolution.
@@ -43,6 +54,7 @@ struct EltwiseKernel {
   void (*add)(const AddArgs& args);
   void (*affine)(const AffineArgs& args);
   void (*table)(const TableArgs& args);
+  void (*mul)(const MulArgs& args);
 };
 
 extern const EltwiseKernel kEltwiseKernels[];

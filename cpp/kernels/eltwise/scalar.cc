@@ -4,13 +4,15 @@
 ///   add     y = clamp((((a - za) * m + (b - zb) * n + 2^(shift-1)) >> shift) + zy, lo, hi)
 ///   affine  y = requant(x * w(c) + bias(c), scale(c))
 ///   table   y = table[x]
+///   mul     y = requant((a - za) * (b - zb), m)
 ///
 /// Channels go kBlock at a time through local arrays, so that a compiler turns the loops into vectors of whatever the
 /// baseline has.
 /// Bounds: |a - za| <= 255, 0 <= m, n <= 2^21 and shift <= 30, so the sum stays below 2 * 255 * 2^21 + 2^29 < 2^31.
 /// rne is one addition: for |t| <= 2^22 the sum t + 1.5 * 2^23 has ulp 1, so it rounds to an integer, ties to even,
 /// and that integer stands in the low bits. Clipping comes first and leaves |t| <= 255.
-/// Memory: reads and writes c bytes of each pixel. y may be a, b or x itself.
+/// A product of mul is at most 255^2, which a float holds exactly.
+/// Memory: reads and writes c bytes of each pixel. y may be a, b or x itself (of mul with b_px = 0: a).
 #include <cstring>
 
 #include "kernels/eltwise/eltwise.h"
@@ -55,6 +57,24 @@ inline void affine_block(const AffineArgs& args, const uint8_t* x, int32_t c, in
   std::memcpy(y, u, static_cast<size_t>(n));
 }
 
+inline void mul_block(const MulArgs& args, const uint8_t* a, const uint8_t* b, int32_t n, uint8_t* y) {
+  constexpr float kMagic = 12582912.0f;
+  const float m = args.m, lo = args.out.lo, hi = args.out.hi;
+  const int32_t za = args.za, zb = args.zb;
+  float v[kBlock] = {};
+  int32_t rounded[kBlock];
+  uint8_t u[kBlock];
+  for (int32_t i = 0; i < n; ++i) {
+    v[i] = static_cast<float>((a[i] - za) * (b[i] - zb)) * m;
+    v[i] = v[i] < lo ? lo : v[i];
+    v[i] = v[i] > hi ? hi : v[i];
+    v[i] += kMagic;
+  }
+  std::memcpy(rounded, v, sizeof(rounded));
+  for (int32_t i = 0; i < n; ++i) u[i] = static_cast<uint8_t>(rounded[i] - 0x4b400000 + args.out.zero);
+  std::memcpy(y, u, static_cast<size_t>(n));
+}
+
 }  // namespace
 
 void eltwise_add_scalar(const AddArgs& args) {
@@ -85,6 +105,17 @@ void eltwise_table_scalar(const TableArgs& args) {
     const uint8_t* x = args.x + p * args.x_px;
     uint8_t* y = args.y + p * args.y_px;
     for (int32_t i = 0; i < length; ++i) y[i] = table[x[i]];
+  }
+}
+
+void eltwise_mul_scalar(const MulArgs& args) {
+  for (int32_t p = 0; p < args.pixels; ++p) {
+    const uint8_t* a = args.a + p * args.a_px;
+    const uint8_t* b = args.b + p * args.b_px;
+    uint8_t* y = args.y + p * args.y_px;
+    int32_t c = 0;
+    for (; c + kBlock <= args.c; c += kBlock) mul_block(args, a + c, b + c, kBlock, y + c);
+    if (c < args.c) mul_block(args, a + c, b + c, args.c - c, y + c);
   }
 }
 

@@ -4,11 +4,13 @@
 ///   add     y = clamp((((a - za) * m + (b - zb) * n + 2^(shift-1)) >> shift) + zy, lo, hi)
 ///   affine  y = requant(x * w(c) + bias(c), scale(c))
 ///   table   y = table[x]
+///   mul     y = requant((a - za) * (b - zb), m)
 ///
 /// | instruction            | per cycle Zen 5, Haswell | use                                                |
 /// |------------------------|--------------------------|----------------------------------------------------|
 /// | vpmaddwd ymm           | 2, 1                     | a * m + b * n, both products at once               |
 /// | vpmullw ymm            | 2, 1                     | x * w, exact in 16 bits                            |
+/// | vpmul{l,h}w ymm        | 2, 1                     | both halves of a product of 16 bits (mul)          |
 /// | vpshufb ymm            | 2, 1                     | 16 entries of the table, 32 bytes at a time        |
 /// | vpsubsb ymm            | 4, 2                     | steps the index to the next 16 entries             |
 ///
@@ -19,9 +21,12 @@
 /// Algebra of table: vpshufb answers 0 where bit 7 of an index is set. With x - 16 i as index, part i answers for
 /// x >= 16 i alone (saturation keeps what is negative negative), and the exclusive-or of the parts t(i) ^ t(i-1) up to
 /// x / 16 is t(x / 16). Bytes from 128 on do the same with x - 128 on the upper eight parts.
+/// Algebra of mul: factors of 9 signed bits; vpunpck{l,h}wd joins the low and the high halves of their products to 32
+/// bits, in an order that the packing undoes.
 /// Bounds: m, n <= 2^21, so 16 m1 <= 2^14, 128 a < 2^15, and every sum stays below 2^31; |x * w| <= 255 * 128 < 2^15.
 /// Memory: reads up to 31 bytes behind each run of pixels (slack), constants exactly; writes c bytes of each pixel.
-/// y may be a, b or x itself: a block is stored after it was read, and nothing is read twice.
+/// y may be a, b or x itself: a block is stored after it was read, and nothing is read twice but b of mul with b_px =
+/// 0.
 #include "kernels/isa/x86_avx2.h"
 
 #include "kernels/eltwise/eltwise.h"
@@ -31,6 +36,7 @@ namespace ek {
 void eltwise_add_avx2(const AddArgs& args);
 void eltwise_affine_avx2(const AffineArgs& args);
 void eltwise_table_avx2(const TableArgs& args);
+void eltwise_mul_avx2(const MulArgs& args);
 
 namespace {
 
@@ -151,6 +157,42 @@ EK_INLINE __m256i lookup_u8x32(__m256i x_u8x32, const Table256& table) {
   return _mm256_xor_si256(y_u8x32, z_u8x32);
 }
 
+// ---- mul ---------------------------------------------------------------------------------------------------------
+
+struct Mul256 {
+  __m256i za_s16x16, zb_s16x16;
+  __m256 m_f32x8;
+  Requant256 r;
+};
+
+EK_INLINE Mul256 load_mul256(const MulArgs& args) {
+  Mul256 k;
+  k.za_s16x16 = _mm256_set1_epi16(static_cast<int16_t>(args.za));
+  k.zb_s16x16 = _mm256_set1_epi16(static_cast<int16_t>(args.zb));
+  k.m_f32x8 = _mm256_set1_ps(args.m);
+  k.r = load_requant256(args.out);
+  return k;
+}
+
+/// Sixteen products, rounded but not yet clipped below: the first and the last four of each half.
+EK_INLINE void mul_s32x16(__m256i a_s16x16, __m256i b_s16x16, const Mul256& k, __m256i& first_s32x8,
+                          __m256i& last_s32x8) {
+  a_s16x16 = _mm256_sub_epi16(a_s16x16, k.za_s16x16);
+  b_s16x16 = _mm256_sub_epi16(b_s16x16, k.zb_s16x16);
+  const __m256i low_u16x16 = _mm256_mullo_epi16(a_s16x16, b_s16x16);
+  const __m256i high_s16x16 = _mm256_mulhi_epi16(a_s16x16, b_s16x16);
+  first_s32x8 = round_s32x8(_mm256_unpacklo_epi16(low_u16x16, high_s16x16), k.m_f32x8, k.r);
+  last_s32x8 = round_s32x8(_mm256_unpackhi_epi16(low_u16x16, high_s16x16), k.m_f32x8, k.r);
+}
+
+EK_INLINE __m256i mul_u8x32(__m256i a_u8x32, __m256i b_u8x32, const Mul256& k) {
+  const __m256i zero = _mm256_setzero_si256();
+  __m256i s0_s32x8, s1_s32x8, s2_s32x8, s3_s32x8;
+  mul_s32x16(_mm256_unpacklo_epi8(a_u8x32, zero), _mm256_unpacklo_epi8(b_u8x32, zero), k, s0_s32x8, s1_s32x8);
+  mul_s32x16(_mm256_unpackhi_epi8(a_u8x32, zero), _mm256_unpackhi_epi8(b_u8x32, zero), k, s2_s32x8, s3_s32x8);
+  return bytes_in_lanes_u8x32(s0_s32x8, s1_s32x8, s2_s32x8, s3_s32x8, k.r);
+}
+
 }  // namespace
 
 void eltwise_add_avx2(const AddArgs& args) {
@@ -187,6 +229,18 @@ void eltwise_table_avx2(const TableArgs& args) {
     const uint8_t* x = args.x + p * args.x_px;
     uint8_t* y = args.y + p * args.y_px;
     for (int32_t i = 0; i < length; i += 32) store_u8x32(y + i, lookup_u8x32(load_u8x32(x + i), table), length - i);
+  }
+}
+
+void eltwise_mul_avx2(const MulArgs& args) {
+  const Mul256 k = load_mul256(args);
+  for (int32_t p = 0; p < args.pixels; ++p) {
+    const uint8_t* a = args.a + p * args.a_px;
+    const uint8_t* b = args.b + p * args.b_px;
+    uint8_t* y = args.y + p * args.y_px;
+    for (int32_t c = 0; c < args.c; c += 32) {
+      store_u8x32(y + c, mul_u8x32(load_u8x32(a + c), load_u8x32(b + c), k), args.c - c);
+    }
   }
 }
 

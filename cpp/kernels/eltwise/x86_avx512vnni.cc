@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// eltwise in AVX-512 with VNNI (affine: the AVX2 function):
+/// eltwise in AVX-512 with VNNI (affine and mul: the AVX2 functions):
 ///
 ///   add     y = clamp((((a - za) * m + (b - zb) * n + 2^(shift-1)) >> shift) + zy, lo, hi)
 ///   table   y = table[x]

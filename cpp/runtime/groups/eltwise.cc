@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Add, Affine and Table: one call for images that are one long row, else one call per row.
+/// Add, Affine, Table and Mul: one call for images that are one long row, else one call per row.
 #include "runtime/groups/groups.h"
 
 namespace ek {
@@ -29,6 +29,15 @@ void run_table(const Step& step, int32_t first, int32_t end) {
   for (int32_t s = first; s < end; ++s) {
     a.x = c.table.x + s * c.a_row, a.y = c.table.y + s * c.y_row;
     c.kernel->table(a);
+  }
+}
+
+void run_mul(const Step& step, int32_t first, int32_t end) {
+  const EltwiseStep& c = step.eltwise;
+  MulArgs a = c.mul;
+  for (int32_t s = first; s < end; ++s) {
+    a.a = c.mul.a + s * c.a_row, a.b = c.mul.b + s * c.b_row, a.y = c.mul.y + s * c.y_row;
+    c.kernel->mul(a);
   }
 }
 
@@ -128,10 +137,28 @@ void bind_table(const Plan& plan, const OpView& op, Step* step, uint8_t* weights
   step->run = run_table;
 }
 
+void bind_mul(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint8_t*) {
+  const auto& p = op.as<MulParams>();
+  const TensorPlan &a = plan.in(op), &b = plan.in(op, 1), &y = plan.out(op);
+  EltwiseStep& c = step->eltwise;
+  c = {};
+  c.kernel = select_eltwise(plan.cap);
+  const int32_t pixels = cut(plan, op, &c);
+  c.mul = {a.pixel(), b.pixel(), y.pixel(), a.shape.px, b.shape.px, y.shape.px,
+           pixels,    y.shape.c, a.zero,    b.zero,     p.m,        requant_of(y, p.lo, p.hi)};
+  if (b.shape.h != y.shape.h || b.shape.w != y.shape.w) {  // every pixel meets the one of b
+    c.mul.b_px = c.b_row = 0;
+  } else {
+    flatten(a.shape.px == y.shape.px && b.shape.px == y.shape.px, y.shape.px, &c.mul.pixels, &c.mul.c);
+  }
+  step->run = run_mul;
+}
+
 }  // namespace
 
 const Group kGroupAdd = {plan_eltwise, bind_add};
 const Group kGroupAffine = {plan_affine, bind_affine};
 const Group kGroupTable = {plan_table, bind_table};
+const Group kGroupMul = {plan_eltwise, bind_mul};
 
 }  // namespace ek

@@ -56,6 +56,7 @@ OPCODES = {
     "Pad": 11,
     "Reshape": 12,
     "Transpose": 13,
+    "Mul": 14,
 }
 
 

@@ -13,6 +13,7 @@ from edgekern.ops.depthwise import DepthwiseConv2D
 from edgekern.ops.linear import linear
 from edgekern.ops.max_pool import MaxPool2D
 from edgekern.ops.mean import Mean
+from edgekern.ops.mul import Mul
 from edgekern.ops.pad import Pad
 from edgekern.ops.reshape import Reshape
 from edgekern.ops.softmax import Softmax
@@ -30,6 +31,7 @@ __all__ = [
     "DepthwiseConv2D",
     "MaxPool2D",
     "Mean",
+    "Mul",
     "Op",
     "Pad",
     "Reshape",

@@ -67,5 +67,5 @@ class Concat(Op):
         if len(shape) < 2:
             return None
         axis = int(draw.integers(1, len(shape)))
-        lengths = [int(draw.integers(1, 6)) for _ in range(pick(draw, (0, 1, 1, 2)))]
+        lengths = [int(draw.integers(1, 6)) for _ in range(pick(draw, (0, 0, 1, 2)))]
         return Example(cls(axis), tuple((*shape[:axis], n, *shape[axis + 1 :]) for n in lengths))
