@@ -22,7 +22,7 @@ import edgekern  # noqa: E402
 from edgekern.errors import EdgekernError  # noqa: E402
 from edgekern.importers.onnx import supported  # noqa: E402
 
-ALL = {"Add", "Concat", "Max", "Min", "Sub", "Sum"}  # every input is an activation, of others the first
+ALL = {"Add", "Concat", "Max", "Min", "Mul", "Sub", "Sum"}  # every input is an activation, of others the first
 ACTIVATIONS = {name: 0 if name in ALL else 1 for name in supported()}  # how many inputs are activations (0: all)
 BATCHED = {"AveragePool", "BatchNormalization", "Conv", "DepthToSpace", "GlobalAveragePool", "GlobalMaxPool"}
 BATCHED |= {"MaxPool", "SpaceToDepth"}

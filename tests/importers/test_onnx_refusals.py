@@ -37,15 +37,15 @@ def test_every_unsupported_operator_at_once() -> None:
         node("Relu", "a", "b"),
         node("LSTM", "b w r", "c", hidden_size=4),
         node("Einsum", "x", "d", equation="abcd->abdc"),
-        node("Mul", "x x2", "y"),
+        node("Div", "x x2", "y"),
     ]
     proto = model(nodes, {**IMAGE, "x2": [1, 3, 8, 8]}, "y", {"w": normal(1, 16, 8), "r": normal(1, 16, 4)})
     words = (
         "LogSoftmax_a (LogSoftmax)",
         "Export the logits",
         "Einsum_d (Einsum)",
-        "Mul_y (Mul)",
-        "product of two activations",
+        "Div_y (Div)",
+        "quotient of two activations",
     )
     refusal(UnsupportedOpError, proto, "3 node(s)", *words)
 
@@ -60,11 +60,12 @@ def test_every_unsupported_operator_at_once() -> None:
         ([node("Concat", "x x", "y", axis=0)], ("Concat_y", "along the batch")),
         ([node("Conv", "x dynamic", "y")], ("weight is computed from the model's input", "initializer")),
         ([node("Softmax", "x", "y", axis=0)], ("softmax over the batch",)),
+        ([node("Conv", "x w", "m"), node("Mul", "x m", "y")], ("Mul_y", "[1, 3, 8, 8] and [1, 1, 8, 8]")),
         ([node("Cast", "x", "y", to=TensorProto.FLOAT16)], ("Cast_y", "float32 only")),
     ],
 )
 def test_an_attribute_that_is_not_run(nodes: Any, words: tuple[str, ...]) -> None:
-    constants = {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "s": np.ones(3, np.float32)}
+    constants = {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "s": np.ones(3, np.float32), "w": normal(1, 3, 1, 1)}
     inputs = {**IMAGE, **({"dynamic": [4, 3, 1, 1]} if "dynamic" in str(nodes[0].input) else {})}
     refusal(UnsupportedOpError, model(nodes, inputs, nodes[-1].output[0], constants), *words)
 

@@ -115,6 +115,33 @@ def test_averages_round_their_halves_as_the_source_does(origin: str) -> None:
     assert made.reference(x).ravel().tolist() == wanted
 
 
+@pytest.mark.parametrize("order", ["x gate", "gate x", "x other"])
+def test_a_product_of_two_activations_keeps_its_integers(order: str) -> None:
+    shapes = {"x": (1, 3, 4, 5), "gate": (1, 1, 1, 5), "other": (1, 3, 4, 5)}
+    scales = {"x": (0.05, -7), "gate": (1 / 256, -128), "other": (0.03, 9)}
+    names = order.split()
+    tensors = {name: Tensor(shapes[name], "int8", *scales[name]) for name in names}
+    step = 0.1 if "other" in names else 0.02
+    tensors["y"] = Tensor((1, 3, 4, 5), "int8", step, -11)
+    call = Operator("MUL", names, ["y"], {"FusedActivationFunction": 1}, "MulOptions")
+    made = edgekern.compile(model(tensors, [call], names, ["y"]))
+    given = {name: RNG.integers(-128, 128, shapes[name]).astype(np.int8) for name in names}
+    a, b = (given[name].astype(np.int32) - scales[name][1] for name in sorted(names, key="x gate other".index))
+    first, second = (np.float32(scales[name][0]) for name in names)
+    t = (a * b).astype(np.float32) * ((first * second) / np.float32(step))
+    want = np.clip(np.rint(t) - 11, -11, 127)
+    assert len(np.unique(want)) > 20
+    assert (made.run(given) == want).all()
+
+
+def test_a_gate_for_each_pixel_is_refused() -> None:
+    tensors = {"x": Tensor((1, 2, 2, 4), "int8", 0.5), "m": Tensor((1, 2, 2, 1), "int8", 0.5)}
+    tensors["y"] = Tensor((1, 2, 2, 4), "int8", 0.5)
+    call = Operator("MUL", ["x", "m"], ["y"], {"FusedActivationFunction": 0}, "MulOptions")
+    with pytest.raises(ShapeError, match="one shape or the second one pixel"):
+        edgekern.compile(model(tensors, [call], ["x", "m"], ["y"]))
+
+
 def float_net() -> bytes:
     tensors = {
         "x": Tensor((1, 6, 6, 3)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Source operators on single elements: activation functions, arithmetic with constants, sums of activations."""
+"""Source operators on single elements: functions, arithmetic with constants, sums and products of activations."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 from edgekern.errors import CompileError
 from edgekern.importers._affine import affine
 from edgekern.importers._layout import Value
-from edgekern.importers._self_product import product_of_two
+from edgekern.importers._self_product import self_product
 from edgekern.importers._source import Source, handles
 from edgekern.ops.add import Add
 from edgekern.ops.concat import Concat
 from edgekern.ops.max_pool import MaxPool2D
+from edgekern.ops.mul import Mul
 from edgekern.ops.table import Table
 from edgekern.types import Array
 
@@ -201,7 +202,9 @@ def _product(s: Source) -> Value:
     a, b = s.inputs[:2]
     divide = s.kind == "Div"
     if isinstance(a, Value) and isinstance(b, Value):
-        return product_of_two(s, a, b, divide)
+        y = self_product(s, a, b, divide)
+        s.refuse(y is None and divide, "a quotient of two activations", "Only x / f(x) that is softsign or the like.")
+        return y or _multiplied(s, a, b)
     if isinstance(a, Value):
         factor = s.floats(1, "constant")
         if divide and (factor == 0).any():
@@ -211,6 +214,17 @@ def _product(s: Source) -> Value:
     if divide:
         value = _table(s, value, "reciprocal")
     return affine(s, value, s.floats(0, "constant"), np.float32(0))
+
+
+def _multiplied(s: Source, a: Value, b: Value) -> Value:
+    """Of one shape, or a gate [N, C, 1, 1] for each channel of an image [N, C, H, W]."""
+    a, b = sorted((a, b), key=lambda v: -s.build.types[v.tensor].size)
+    image, gate = s.shape(a), s.shape(b)
+    if image != gate and len(image) in (3, 4) and gate == (*image[:2], *(1,) * (len(image) - 2)):
+        tensors = [s.build.image(v, "a product of activations") for v in (a, b)]
+        return s.build.image_value(s.build.emit(Mul(), tensors), len(image))
+    a, b = _in_one_shape(s, (a, b), "product")
+    return Value(s.build.emit(Mul(), [a.tensor, b.tensor]), a.groups)
 
 
 @handles("Pow")

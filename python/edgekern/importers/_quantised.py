@@ -112,10 +112,10 @@ def _multiply(s: Source) -> Value:
     return _held(s, _float_source(s, "MatMul", (x, weights)), _quant(s, 6, 7))
 
 
-@handles("com.microsoft.QLinearAdd")
-def _add(s: Source) -> Value:
+@handles("com.microsoft.QLinearAdd", "com.microsoft.QLinearMul")
+def _of_two(s: Source) -> Value:
     a, b = _read_as(s, s.value(0), _quant(s, 1, 2)), _read_as(s, s.value(3), _quant(s, 4, 5))
-    return _held(s, _float_source(s, "Add", (a, b)), _quant(s, 6, 7))
+    return _held(s, _float_source(s, s.kind.removeprefix("com.microsoft.QLinear"), (a, b)), _quant(s, 6, 7))
 
 
 @handles("com.microsoft.QLinearConcat")

@@ -16,7 +16,7 @@ from edgekern.ops.pointwise import FUNCTIONS, fast
 from edgekern.ops.table import Table
 from edgekern.types import Array
 
-__all__ = ["product_of_two"]
+__all__ = ["self_product"]
 
 Function = Callable[[Array], Array]
 
@@ -26,10 +26,11 @@ _TAIL = np.geomspace(10, 1e5, 65)  # a limit beyond the near ones shows here
 _FAR = np.concatenate([-_TAIL, _TAIL]).astype(np.float32)
 
 
-def product_of_two(s: Source, a: Value, b: Value, divide: bool) -> Value:
+def self_product(s: Source, a: Value, b: Value, divide: bool) -> Value | None:
     """x * sigmoid(x) and its kin, however spelled: both factors are functions of one tensor, so their product is one.
 
-    The product is tabulated and compared with every function of one variable that a Table knows, up to a factor.
+    The product is tabulated and compared with every function of one variable that a Table knows, up to a factor; None
+    where it is none of them.
     """
     of_a, of_b = _functions(s, a.tensor), _functions(s, b.tensor)
     common = next((tensor for tensor in of_a if tensor in of_b), None)
@@ -42,12 +43,7 @@ def product_of_two(s: Source, a: Value, b: Value, divide: bool) -> Value:
             function, parameters, factor = found
             y = Value(s.build.emit(Table(function, parameters), [common]), a.groups)
             return y if factor == 1 else affine(s, y, np.float32(factor), np.float32(0))
-    s.refuse(
-        True,
-        f"a {'quotient' if divide else 'product'} of two activations",
-        "Only x * f(x) that makes silu, hard_swish, gelu, mish or the like.",
-    )
-    raise AssertionError
+    return None
 
 
 def _functions(s: Source, tensor: str) -> dict[str, Function]:

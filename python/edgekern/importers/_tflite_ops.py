@@ -21,6 +21,7 @@ from edgekern.ops.depthwise import DepthwiseConv2D
 from edgekern.ops.linear import linear
 from edgekern.ops.max_pool import MaxPool2D
 from edgekern.ops.mean import Mean
+from edgekern.ops.mul import Mul
 from edgekern.ops.pad import Pad
 from edgekern.ops.reshape import Reshape
 from edgekern.ops.softmax import Softmax
@@ -242,6 +243,11 @@ def _sum(call: Call, sign: float) -> str:
 
 @handles("MUL")
 def _mul(call: Call) -> str:
+    if isinstance(call.inputs[0], str) and isinstance(call.inputs[1], str):
+        tensors = [call.tensor(0), call.tensor(1)]
+        if call.type(0).size < call.type(1).size:  # one pixel for each of an image comes second
+            tensors.reverse()
+        return call.build.emit(Mul(clip=_clip(call.options)), tensors)
     tensor, held = _with_constant(call)
     channels = call.build.types[tensor].shape[-1]
     factors = _per_channel(held, channels)
