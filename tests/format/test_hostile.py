@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from ekm_fields import File, rehashed
 
 from edgekern import _core
 from edgekern.__main__ import main
-from edgekern.artifact import write
+from edgekern.artifact import Artifact, write
 from edgekern.errors import CorruptModelError, EdgekernError, ModelFormatError, VersionError
 from edgekern.model import Model
-from sample_models import classifier, every_op
+from edgekern.ops import registry
+from sample_models import Builder, classifier, every_op
 
 FILE = File.of(write(every_op()))
 NAN, INF = float("nan"), float("inf")
@@ -187,6 +189,8 @@ LIES: list[tuple[tuple[str, int, str, int, Any], str]] = [
     (("tensor", made_by("Reshape"), "dims", 1, 8), "tensor.dims"),
     (("tensor", made_by("Mean"), "dims", 3, 8), "tensor.dims"),
     (("tensor", made_by("Mul"), "dims", 2, 16), "tensor.dims"),
+    (("operand", int(FILE.get("op", row("Mul"), "operand_begin")), "", 0, made_by("Mean")), "tensor.dims"),
+    (("operand", int(FILE.get("op", row("Mul"), "operand_begin")) + 1, "", 0, made_by("Conv2D")), "tensor.dims"),
 ]
 
 
@@ -263,6 +267,21 @@ def test_lying_text_is_named(data: bytes, field: str) -> None:
     with pytest.raises(CorruptModelError) as refusal:
         _core.Model(data)
     assert refusal.value.field == field
+
+
+@pytest.mark.parametrize(("axis", "length"), [(1, 2), (2, 2), (3, 9), (3, 7)])
+def test_a_factor_is_one_pixel_of_the_same_channels(axis: int, length: int) -> None:
+    b = Builder((1, 4, 4, 8))
+    b.types["gate"] = replace(b.types["t0"], shape=(1, 1, 1, 8))
+    made = b.add(registry()["Mul"](0.03), ("t0", "gate"), (1, 4, 4, 8))
+    graph = b.graph({"y": made})
+    ports = (*graph.inputs, replace(graph.inputs[0], name="gate", tensor="gate"))
+    file = File.of(write(Artifact(replace(graph, inputs=ports))))
+    _core.Model(file.data)
+    gate = int(file.get("operand", 1, ""))
+    with pytest.raises(CorruptModelError, match=r"op 0 \(Mul") as refusal:
+        _core.Model(file.put("tensor", gate, "dims", length, axis))
+    assert refusal.value.field == "tensor.dims"
 
 
 def test_the_accumulator_proof_is_exact() -> None:
