@@ -59,6 +59,9 @@ struct MulParams {
   int32_t lo, hi;
   float m;
 };
+struct SliceParams {
+  int32_t axis, begin, step;
+};
 struct TableParams {};
 struct SoftmaxParams {};
 struct ReshapeParams {};

@@ -282,6 +282,27 @@ ek_status check_Mul(const Check& c) {
   return clamp_rule(c, p.lo, p.hi);
 }
 
+ek_status check_Slice(const Check& c) {
+  const TensorRecord &x = c.in(), &y = c.out();
+  const auto& p = c.op.as<SliceParams>();
+  EK_TRY(is_int8(c, x));
+  EK_TRY(is_int8(c, y));
+  EK_TRY(rescale_rule(c, x, y));
+  if (x.rank != y.rank) return c.bad(&y.rank, "tensor.rank", "ranks must agree", y.rank);
+  EK_TRY(in_range(c, p.axis, "op.axis", 1, y.rank - 1));
+  for (int d = 0; d < y.rank; ++d) {
+    if (d != p.axis && x.dims[d] != y.dims[d]) {
+      return c.bad(&y.dims[d], "tensor.dims", "shapes must agree but along the axis", y.dims[d]);
+    }
+  }
+  const int64_t last = x.dims[p.axis] - 1;
+  EK_TRY(in_range(c, p.begin, "op.begin", 0, last));
+  EK_TRY(in_range(c, p.step, "op.step", 1, INT32_MAX));
+  const int64_t reach = p.begin + (int64_t{y.dims[p.axis]} - 1) * p.step;  // below 2^62 + 2^31
+  if (reach <= last) return EK_OK;
+  return c.bad(&y.dims[p.axis], "tensor.dims", "every element taken lies within the input", y.dims[p.axis]);
+}
+
 }  // namespace
 
 ek_status verify_op(const ModelView& m, uint32_t index, uint64_t* work, Error* e) {

@@ -21,7 +21,7 @@ FILE = File.of(write(every_op()))
 LEAST = float(np.finfo(np.float32).tiny)
 
 
-@pytest.mark.parametrize("opcode", ["AveragePool2D", "Concat", "Pad", "Transpose", "Reshape"])
+@pytest.mark.parametrize("opcode", ["AveragePool2D", "Concat", "Pad", "Transpose", "Reshape", "Slice"])
 @pytest.mark.parametrize("scale", [LEAST, 2.0**-100, 2.0**-36])
 def test_a_ratio_of_scales_beyond_the_multipliers_is_refused(opcode: str, scale: float) -> None:
     op = FILE.op(opcode)

@@ -80,6 +80,7 @@ FAULTS = (
     Fault("edge", "edge/scalar.cc", "t[i] > lo ? t[i] : lo;", "t[i] < lo ? lo : t[i];"),
     Fault("edge", "edge/scalar.cc", "run.n - i, sx, sy,", "run.n - i - 1, sx, sy,"),
     Fault("tap", "move/scalar.cc", "y[i * sy] = x[i * sx];", "y[i * sy] = x[(i & ~1) * sx];"),
+    Fault("tap", "move/scalar.cc", "if (sx == 1 && sy == 1)", "if (sx >= 1 && sy == 1)"),
     Fault("tap", "move/scalar.cc", "= table[x[i * sx]];", "= table[x[(i & ~1) * sx]];"),
     Fault("edge", "move/scalar.cc", "zero, right + left);", "zero, right);"),
     Fault("edge", "move/scalar.cc", "zero, top * row + left);", "zero, top * row);"),

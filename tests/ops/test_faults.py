@@ -27,7 +27,7 @@ from edgekern.types import Array, DType, Quant
 
 TRIES = 40  # graphs of one node; a fault that none of them shows is not caught
 #: Attributes of the float form: constants, clamps and shapes hold them by now.
-FLOAT_FORM = {"clip", "temperature", "value", "function", "parameters", "shape"}
+FLOAT_FORM = {"clip", "temperature", "value", "function", "parameters", "shape", "size"}
 #: Attributes on which shapes depend so that a loader always refuses one step; see faults_of_equal_shapes.
 OF_SHAPES = {"axis", "perm", "channels", "groups"}
 every_op = pytest.mark.parametrize("kind", registry().values(), ids=list(registry()))
@@ -207,6 +207,7 @@ ROUNDING = [
     ("Pad", "rescale", rescale_half_up),
     ("Reshape", "rescale", rescale_half_up),
     ("Transpose", "rescale", rescale_half_up),
+    ("Slice", "rescale", rescale_half_up),
     ("Add", "requantise_add", add_without_half),
     ("Softmax", "quantise", quantise_down),
 ]

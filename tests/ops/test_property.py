@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random integer graphs: kernels under every instruction-set cap of this CPU give the bytes of the NumPy reference.
 
-240 graphs have fixed seeds; 20 more are new in every run. Their seed is printed, and EDGEKERN_FRESH_SEED brings it
-back. The last test measures what the 240 can prove, and fails when that is little.
+280 graphs have fixed seeds; 20 more are new in every run. Their seed is printed, and EDGEKERN_FRESH_SEED brings it
+back. The last test measures what the 280 can prove, and fails when that is little.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgekern.graph import Graph, Node, run
 from edgekern.ops import registry
 from edgekern.types import Array
 
-FIXED, FRESH, LARGE, FUSED = 240, 20, 15, 24
+FIXED, FRESH, LARGE, FUSED = 280, 20, 15, 24
 LEAST_GRAPHS = 20  # that hold each operator, and each value below
 LEAST_FUSED = 3  # of each form
 LEAST_OFF_CLAMP = 0.6
@@ -58,6 +58,7 @@ DISTINGUISHED: dict[str, Mapping[str, tuple[object, ...]]] = {
     "Mul": CLAMPED | {"broadcast": BOTH},
     "Pad": sides(0, 1, 2) | pairs("channels", 0, 1, 2) | {"rescales": BOTH},
     "Reshape": {"rank": (2, 3, 4), "rescales": BOTH},
+    "Slice": {"axis": (1, 2, 3), "begin": (0, 1), "step": (1, 2), "rescales": BOTH},
     "Softmax": {"float out": BOTH},
     "Table": {},
     "Transpose": {f"perm[{i}]": (1, 2, 3) for i in (1, 2, 3)} | {"rescales": BOTH},

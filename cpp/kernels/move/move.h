@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// move: strided copies of bytes, for concat, pad, reshape and transpose, with an optional byte table for
+/// move: strided copies of bytes, for concat, pad, reshape, slice and transpose, with an optional byte table for
 /// operands of unequal scale, and the halo that a producer writes round its tensor.
 #pragma once
 #include "kernels/kernel.h"

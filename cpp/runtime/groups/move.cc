@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Concat, Pad, Reshape and Transpose as strided copies; operands of another quantisation pass a byte table.
+/// Concat, Pad, Reshape, Slice and Transpose as strided copies; operands of another quantisation pass a byte table.
 #include "runtime/groups/groups.h"
 #include "runtime/strides.h"
 
@@ -99,6 +99,19 @@ void bind_transpose(const Plan& plan, const OpView& op, Step* step, uint8_t* wei
   parts.finish();
 }
 
+void bind_slice(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t*) {
+  const auto& p = op.as<SliceParams>();
+  const TensorRecord &from = record(plan, op.inputs[0]), &to = record(plan, op.outputs[0]);
+  Strides loops;
+  for (int32_t d = 1; d < to.rank; ++d) {
+    const ptrdiff_t x = arena_stride(from, plan.in(op), d);
+    loops.add(to.dims[d], d == p.axis ? p.step * x : x, arena_stride(to, plan.out(op), d));
+  }
+  Parts parts(plan, op, step, weights);
+  parts.add(0, loops, plan.in(op).pixel() + p.begin * arena_stride(from, plan.in(op), p.axis), plan.out(op).pixel());
+  parts.finish();
+}
+
 /// Elements keep their row-major order while the shape changes. Where both shapes share a way to walk that
 /// order (rows, pixels or all of it), it is one copy; else it goes through a dense image in scratch.
 ek_status plan_reshape(const Plan& plan, const OpView& op, Step* step, Error* error) {
@@ -140,5 +153,6 @@ const Group kGroupConcat = {plan_move, bind_concat};
 const Group kGroupPad = {plan_move, bind_pad};
 const Group kGroupTranspose = {plan_move, bind_transpose};
 const Group kGroupReshape = {plan_reshape, bind_reshape};
+const Group kGroupSlice = {plan_move, bind_slice};
 
 }  // namespace ek

@@ -57,6 +57,7 @@ OPCODES = {
     "Reshape": 12,
     "Transpose": 13,
     "Mul": 14,
+    "Slice": 15,
 }
 
 

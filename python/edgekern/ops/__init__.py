@@ -16,6 +16,7 @@ from edgekern.ops.mean import Mean
 from edgekern.ops.mul import Mul
 from edgekern.ops.pad import Pad
 from edgekern.ops.reshape import Reshape
+from edgekern.ops.slice import Slice
 from edgekern.ops.softmax import Softmax
 from edgekern.ops.table import Table
 from edgekern.ops.transpose import Transpose
@@ -35,6 +36,7 @@ __all__ = [
     "Op",
     "Pad",
     "Reshape",
+    "Slice",
     "Softmax",
     "Table",
     "Transpose",

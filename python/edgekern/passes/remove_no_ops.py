@@ -14,6 +14,7 @@ from edgekern.ops.concat import Concat
 from edgekern.ops.max_pool import MaxPool2D
 from edgekern.ops.pad import Pad
 from edgekern.ops.reshape import Reshape
+from edgekern.ops.slice import Slice
 from edgekern.ops.transpose import Transpose
 from edgekern.passes import dead_code
 from edgekern.passes._rewrite import free, rebuild, renamed
@@ -68,4 +69,4 @@ def _copies(graph: Graph, node: Node) -> bool:
         return op.clip == NO_CLIP and bool(np.all(weights == 1) and np.all(bias == 0))
     if isinstance(op, MaxPool2D):
         return op.kernel == (1, 1) and op.stride == (1, 1) and op.clip == NO_CLIP
-    return isinstance(op, (Reshape, Pad))
+    return isinstance(op, (Reshape, Pad, Slice))
