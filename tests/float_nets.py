@@ -26,7 +26,7 @@ class Net:
 
     def constant(self, value: Any) -> str:
         name = f"w{len(self.constants)}"
-        self.constants[name] = np.asarray(value, np.float32)
+        self.constants[name] = value if isinstance(value, np.ndarray) and value.dtype.kind == "i" else np.float32(value)
         return name
 
     def conv(self, x: str, ci: int, co: int, k: int = 3, stride: int = 1, groups: int = 1, act: str = "relu") -> str:
@@ -42,6 +42,26 @@ class Net:
 
     def pooled(self, x: str) -> str:
         return self.add("Flatten", self.add("GlobalAveragePool", x))
+
+    def halves(self, x: str, c: int, with_slices: bool = False) -> tuple[str, str]:
+        """The channels of x, the first and the second half of them."""
+        if with_slices:
+            cuts = (np.array([0]), np.array([c // 2]), np.array([c])), np.array([1])
+            first, second = (self.add("Slice", x, *cuts[0][k : k + 2], cuts[1]) for k in (0, 1))
+            return first, second
+        first = self.add("Split", x, np.array([c // 2, c // 2]), axis=1)
+        self.nodes[-1].output.append(f"{first}_second")
+        return first, f"{first}_second"
+
+    def branch(self, x: str, c: int) -> str:
+        x = self.conv(self.conv(x, c, c, k=1), c, c, groups=c, act="")
+        return self.conv(x, c, c, k=1)
+
+    def shuffled(self, x: str, c: int, side: int) -> str:
+        """Channels of the two halves in turns."""
+        x = self.add("Reshape", x, np.array([1, 2, c // 2, side, side]))
+        x = self.add("Transpose", x, perm=[0, 2, 1, 3, 4])
+        return self.add("Reshape", x, np.array([1, c, side, side]))
 
     def model(self, y: str, side: int) -> ModelProto:
         port = helper.make_tensor_value_info
@@ -93,9 +113,22 @@ def squeezenet(seed: int = 0) -> ModelProto:
     return net.model(net.pooled(net.conv(x, ci, 10, k=1)), 40)
 
 
+def shufflenet_v2(seed: int = 5) -> ModelProto:
+    net = Net(seed)
+    x = net.conv("x", 3, 16, stride=2)
+    left = net.conv(net.conv(x, 16, 16, stride=2, groups=16, act=""), 16, 16, k=1)
+    right = net.conv(net.conv(net.conv(x, 16, 16, k=1), 16, 16, stride=2, groups=16, act=""), 16, 16, k=1)
+    x = net.shuffled(net.add("Concat", left, right, axis=1), 32, 10)
+    for with_slices in (False, True):
+        left, right = net.halves(x, 32, with_slices)
+        x = net.shuffled(net.add("Concat", left, net.branch(right, 16), axis=1), 32, 10)
+    return net.model(net.full(net.pooled(net.conv(x, 32, 64, k=1)), 64, 10), 40)
+
+
 NETS: dict[str, Callable[[], ModelProto]] = {
     "mobilenet_v2": mobilenet_v2,
     "resnet": resnet,
+    "shufflenet_v2": shufflenet_v2,
     "squeezenet": squeezenet,
     "vgg": vgg,
 }

@@ -40,6 +40,7 @@ class Source:
         inputs: What stands at each input: an activation, a constant, or None where the model leaves it out.
         batch: Batch size the model was exported with; 1 if it is dynamic.
         build: Where the graph grows.
+        outputs: Names of the results; "" where the model leaves one out.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Source:
     inputs: Sequence[Value | Array | None]
     batch: int
     build: Builder
+    outputs: Sequence[str]
 
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute, or its default."""
@@ -118,7 +120,7 @@ class Source:
             raise UnsupportedOpError(what, hint=hint)
 
 
-Handler = Callable[[Source], "Value | Array"]
+Handler = Callable[[Source], "Value | Array | list[Value]"]
 HANDLERS: dict[str, Handler] = {}
 
 

@@ -29,7 +29,7 @@ from edgekern.ops.table import Table
 from edgekern.ops.transpose import Transpose
 from edgekern.types import Array
 
-__all__: list[str] = []
+__all__ = ["named_like"]
 
 _SAME, _VALID = 0, 1
 _ACTIVATIONS = {0: NO_CLIP, 1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
@@ -177,10 +177,10 @@ def _fully_connected(call: Call) -> str:
     op, values = linear(weights.values, (1, k), _clip(options))
     made = _weighted(call, op, tensor, weights, values, 0)
     shape = (1, n) if size == k and len(call.shape) == 2 else (*call.type(0).shape[:-1], n)
-    return _named_like(call, made, call.build.reshaped(made, shape))
+    return named_like(call, made, call.build.reshaped(made, shape))
 
 
-def _named_like(call: Call, made: str, tensor: str) -> str:
+def named_like(call: Call, made: str, tensor: str) -> str:
     """A tensor that only reshapes what was made: both have the result's quantisation."""
     if made != tensor:
         known = call.build.types[made]
@@ -210,7 +210,7 @@ def _mean(call: Call) -> str:
         raise UnsupportedOpError("a mean over other axes than height and width")
     made = call.build.emit(Mean(), [call.tensor(0)])
     keep = call.options is not None and call.options.KeepDims()
-    return _named_like(call, made, made if keep else call.build.reshaped(made, (1, shape[3])))
+    return named_like(call, made, made if keep else call.build.reshaped(made, (1, shape[3])))
 
 
 # ---- elementwise --------------------------------------------------------------------------------
@@ -362,5 +362,5 @@ def _concat(call: Call) -> str:
         raise UnsupportedOpError("a concatenation along the batch")
     made = call.build.emit(Concat(axis), tensors)
     if _clip(call.options) != NO_CLIP:
-        made = _named_like(call, made, call.build.emit(Table("clip", _clip(call.options)), [made]))
+        made = named_like(call, made, call.build.emit(Table("clip", _clip(call.options)), [made]))
     return made

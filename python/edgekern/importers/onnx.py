@@ -16,7 +16,7 @@ import numpy as np
 
 from edgekern.errors import CompileError, EdgekernError, ShapeError, UnsupportedOpError
 from edgekern.graph.graph import Graph, Port
-from edgekern.importers import _layers, _pointwise, _products, _quantised, _shapes
+from edgekern.importers import _layers, _pointwise, _products, _quantised, _shapes, _slices
 from edgekern.importers._builder import Builder
 from edgekern.importers._image import guess_layout
 from edgekern.importers._layout import Value
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["OPSETS", "import_onnx", "load_onnx", "supported"]
 
 OPSETS = (7, 28)  # the oldest and the newest operator set that the tests read
-_FAMILIES = (_layers, _pointwise, _products, _quantised, _shapes)  # each enters its operators into HANDLERS
+_FAMILIES = (_layers, _pointwise, _products, _quantised, _shapes, _slices)  # each enters its operators into HANDLERS
 _DOMAINS = ("", "ai.onnx")
 _TYPES = {"FLOAT": DType.FLOAT32, "UINT8": DType.UINT8, "INT8": DType.INT8}  # of ports
 _INSTEAD = {  # the way out, where there is one
@@ -230,20 +230,21 @@ class _Reader:
             raise CompileError(f"node {where}: {double[0]!r} is made a second time")
         blocked = [i for i in node.input if i in self.refusals]
         try:
-            result = None if blocked else self._result(node)
+            results = [] if blocked else self._results(node)
             text = ""
         except UnsupportedOpError as error:
-            result = None
+            results = []
             text = f"{where}: {error.args[0]}" + (f" ({error.hint})" if error.hint else "")
         except EdgekernError as error:
             raise type(error)(f"node {where}: {error.args[0]}", hint=error.hint) from error
         except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise CompileError(f"node {where} is broken: {type(error).__name__}: {error}") from error
         for k, output in enumerate(node.output):
-            if result is None:
+            if not results:
                 self.refusals[output] = text
-            elif k == 0:
-                self.values[output] = result
+            elif k < len(results):
+                if output:
+                    self.values[output] = results[k]
             elif output:
                 self._refuse_later(output, f"{where}: its output {k} ({output!r}) is used")
 
@@ -252,31 +253,33 @@ class _Reader:
         if used or any(output == o.name for o in self.model.graph.output):
             self.refusals[output] = text
 
-    def _result(self, node: onnx.NodeProto) -> Value | Array:
+    def _results(self, node: onnx.NodeProto) -> Sequence[Value | Array]:
+        """What a node makes; of outputs behind these the importer has nothing."""
         inputs = [self.values[i] if i else None for i in node.input]
         name = node.op_type if node.domain in _DOMAINS else f"{node.domain}.{node.op_type}"
         if name.removeprefix("com.microsoft.") in ("DequantizeLinear", "QuantizeLinear"):
             name = node.op_type  # older exporters name the same operator in this domain
         if name != "DequantizeLinear" and not any(isinstance(i, Value) for i in inputs):
-            return self._fold(node, inputs)
+            return self._folded(node, inputs)
         if name not in HANDLERS:
             raise UnsupportedOpError(f"operator {name} is not supported", hint=_INSTEAD.get(name, ""))
         self.build.place, self.build.node = node.output[0], node.name or node.output[0]
-        source = Source(name, self.opset, attributes(node), inputs, self.batch, self.build)
-        return HANDLERS[name](source)
+        source = Source(name, self.opset, attributes(node), inputs, self.batch, self.build, node.output)
+        made = HANDLERS[name](source)
+        return made if isinstance(made, list) else [made]
 
-    def _fold(self, node: onnx.NodeProto, inputs: Sequence[Value | Array | None]) -> Array:
-        """The value of a node that depends on constants only."""
+    def _folded(self, node: onnx.NodeProto, inputs: Sequence[Value | Array | None]) -> list[Array]:
+        """The values of a node that depends on constants only."""
         if node.op_type == "Constant" and node.domain in _DOMAINS:
             for attribute in node.attribute:
                 if attribute.name == "value":
-                    return constant(attribute.t, f"constant {node.output[0]!r}")
+                    return [constant(attribute.t, f"constant {node.output[0]!r}")]
         from onnx import reference
 
         feeds = {n: v for n, v in zip(node.input, inputs, strict=True) if n}
         try:
             evaluator = reference.ReferenceEvaluator(node, opsets={"": self.opset})
             results: Any = evaluator.run(None, feeds)
-            return np.asarray(results[0])
+            return [np.asarray(result) for result in results]
         except Exception as error:  # whatever the reference meets is a fault of this node
             raise UnsupportedOpError(f"this node of constants cannot be computed: {error}") from error

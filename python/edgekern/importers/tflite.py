@@ -55,6 +55,8 @@ class Call:
         options: Its table of options.
         inputs: Tensor names of activations, constants, or None where an input is left out.
         shape: Of the result as the file says, batch first.
+        outputs: Names of the results.
+        batch: First dimension of the first activation, as the file says.
         build: Where nodes go.
         quant: Of the result; None for float32.
         origin: -128 if the file holds the result as uint8, else 0.
@@ -64,6 +66,8 @@ class Call:
     options: Any
     inputs: list[str | Constant | None]
     shape: tuple[int, ...]
+    outputs: list[str]
+    batch: int
     build: Builder
     quant: Quant | None
     origin: int
@@ -88,7 +92,7 @@ class Call:
         return self.build.types[self.tensor(k)]
 
 
-Handler = Callable[[Call], str]
+Handler = Callable[[Call], str | list[str]]
 HANDLERS: dict[str, Handler] = {}
 
 
@@ -119,7 +123,7 @@ def import_tflite(data: bytes) -> Graph:
         import tflite
     except ImportError as error:
         raise CompileError(_NEEDS) from error
-    from edgekern.importers import _tflite_ops  # noqa: F401  (fills HANDLERS)
+    from edgekern.importers import _tflite_ops, _tflite_slices  # noqa: F401  (fill HANDLERS)
 
     try:
         return _Reader(data, tflite).read()
@@ -287,8 +291,9 @@ class _Reader:
         if name not in HANDLERS:
             raise UnsupportedOpError(f"operator {name} is not supported")
         result = numbers[0]
-        if result in self.values:
-            raise CompileError(f"{self._name(result)!r} is made a second time")
+        for number in numbers:
+            if number in self.values:
+                raise CompileError(f"{self._name(number)!r} is made a second time")
         build = self.build
         build.place = build.node = self._name(result)
         inputs = [self._operand(n) for n in given]
@@ -298,12 +303,15 @@ class _Reader:
         quant = self._quant(result)
         options = self._options(name, operator)
         origin = -128 if self._kind(result) == "UINT8" else 0
-        call = Call(name, options, inputs, (1, *self._shape(result)[1:]), build, quant, origin)
-        tensor = HANDLERS[name](call)
-        known = build.types[tensor]
-        if tensor not in call.inputs:  # the handler made it
-            build.types[tensor] = TensorType(known.shape, known.dtype, quant)
-        self.values[result] = tensor
+        names = [self._name(n) for n in numbers]
+        batch = next((self._shape(n)[0] for n in given if n in self.values), 1)
+        call = Call(name, options, inputs, (1, *self._shape(result)[1:]), names, batch, build, quant, origin)
+        made = HANDLERS[name](call)
+        for number, tensor in zip(numbers, [made] if isinstance(made, str) else made, strict=False):
+            known = build.types[tensor]
+            if tensor not in call.inputs:  # the handler made it
+                build.types[tensor] = TensorType(known.shape, known.dtype, self._quant(number))
+            self.values[number] = tensor
 
     def _operand(self, number: int) -> str | Constant | None:
         if number == -1:
