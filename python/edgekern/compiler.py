@@ -261,13 +261,13 @@ def _decisive(graph: Graph) -> set[str]:
 
 
 def _weight_scales(graph: Graph, method: str) -> dict[str, Array]:
-    """Scales of convolution weights by the node's result; max|w| / 127 (none here) for min-max."""
+    """Scales of the convolution weights that have none of the source, by the node's result; none for min-max."""
     if method == "minmax":
         return {}
     return {
         node.output: search_weight_scales(np.moveaxis(graph.constants[node.constants[0]], channel_axis(node), 0))
         for node in graph.nodes
-        if isinstance(node.op, (Conv2D, DepthwiseConv2D))
+        if isinstance(node.op, (Conv2D, DepthwiseConv2D)) and node.constants[0] not in graph.weight_scales
     }
 
 

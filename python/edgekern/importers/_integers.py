@@ -30,9 +30,8 @@ def real_values(integers: Array, scales: Array, zeros: Array, axis: int) -> Arra
     along = [-1 if i == axis else 1 for i in range(integers.ndim)]
     spread = [x.reshape(along if x.size > 1 else [1] * integers.ndim) for x in (scales, zeros)]
     with np.errstate(all="ignore"):
-        real = ((integers.astype(np.int64) - spread[1].astype(np.int64)) * spread[0].astype(np.float64)).astype(
-            np.float32
-        )
+        shifted = integers.astype(np.int64) - spread[1].astype(np.int64)
+        real = (shifted * spread[0].astype(np.float64)).astype(np.float32)
     if not np.isfinite(real).all():
         raise CompileError("a quantised constant has values that are not finite: its scale is wrong")
     return np.asarray(real)

@@ -16,13 +16,29 @@ from edgekern.types import Array
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["attributes", "constant", "load_onnx"]
+__all__ = ["NEEDS", "attributes", "constant", "file_bytes", "load_onnx"]
 
-_NEEDS = "edgekern.compile needs pip install 'edgekern[compile]'"
+NEEDS = "edgekern.compile needs pip install 'edgekern[compile]'"
 
 
-def load_onnx(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx.ModelProto:
+def file_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
+    """The bytes themselves, or those of the file.
+
+    Raises:
+        CompileError: It cannot be read.
+    """
+    try:
+        return source if isinstance(source, bytes) else Path(source).read_bytes()
+    except OSError as error:
+        raise CompileError(f"{source!s}: {error.strerror or error}") from error
+
+
+def load_onnx(source: str | os.PathLike[str] | bytes | onnx.ModelProto, data: bytes | None = None) -> onnx.ModelProto:
     """Reads a model file (with the external data beside it), its bytes, or takes the model as it is.
+
+    Args:
+        source: Path, bytes or ModelProto.
+        data: Bytes of the file, where the caller has read them.
 
     Raises:
         CompileError: There is no such file, it is not ONNX, or the package `onnx` is missing.
@@ -30,13 +46,13 @@ def load_onnx(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> onnx.
     try:
         import onnx
     except ImportError as error:
-        raise CompileError(_NEEDS) from error
+        raise CompileError(NEEDS) from error
     where = source if isinstance(source, (str, os.PathLike)) else "the model"
     if isinstance(source, onnx.ModelProto):
         model = source
     else:
+        data = file_bytes(source) if data is None else data
         try:
-            data = source if isinstance(source, bytes) else Path(source).read_bytes()
             model = onnx.load_model_from_string(data)
             if not isinstance(source, bytes):
                 onnx.load_external_data_for_model(model, str(Path(source).parent))

@@ -121,7 +121,6 @@ class _Reader:
             raise UnsupportedOpError(f"initializer {tensor.values.name!r} is sparse", hint="Store it dense.")
 
     def _input(self, info: onnx.ValueInfoProto) -> Port:
-
         tensor_type = info.type.tensor_type
         kind = type_name(tensor_type.elem_type)
         if not info.type.HasField("tensor_type") or kind not in _TYPES:

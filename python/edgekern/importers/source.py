@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekern.errors import CompileError, InputError
+from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
 from edgekern.importers._image import first_input, guess_layout
-from edgekern.importers._proto import load_onnx
+from edgekern.importers._proto import file_bytes, load_onnx
 from edgekern.importers.onnx import import_onnx
 from edgekern.importers.tflite import import_tflite, is_tflite
 from edgekern.importers.torch_module import exported, is_module
@@ -43,10 +42,10 @@ def read(
         source = exported(source, example)
     elif example is not None:
         raise InputError("an example goes with a torch.nn.Module; a file tells its inputs itself")
-    data = _bytes(source) if isinstance(source, (str, os.PathLike, bytes)) else None
+    data = file_bytes(source) if isinstance(source, (str, os.PathLike, bytes)) else None
     if data is not None and is_tflite(data):
         return import_tflite(data), data
-    proto = load_onnx(source)
+    proto = load_onnx(source, data)
     graph = import_onnx(proto, image, layout)
     if data is None:
         return graph, proto.SerializeToString(deterministic=True)
@@ -62,20 +61,13 @@ def first_image(path: str | os.PathLike[str], depth: int) -> tuple[str, list[int
         path: Of the model.
         depth: Channels that images will have, where the shape does not tell the layout.
     """
-    data = _bytes(path)
+    data = file_bytes(path)
     if is_tflite(data):
         graph = import_tflite(data)
         return "nhwc", list(graph.types[graph.inputs[0].tensor].shape)
-    proto = load_onnx(path).graph
+    proto = load_onnx(path, data).graph
     port = first_input(proto)
     if port is None:
         return "nchw", []
     dims = [d.dim_value for d in port.type.tensor_type.shape.dim]
     return guess_layout(proto, port.name, dims, depth) if len(dims) == 4 else "nchw", dims
-
-
-def _bytes(source: str | os.PathLike[str] | bytes) -> bytes:
-    try:
-        return source if isinstance(source, bytes) else Path(source).read_bytes()
-    except OSError as error:
-        raise CompileError(f"{source!s}: {error.strerror or error}") from error

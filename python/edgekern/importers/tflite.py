@@ -18,11 +18,11 @@ from edgekern.errors import CompileError, EdgekernError, ShapeError, Unsupported
 from edgekern.graph.graph import Graph, Port
 from edgekern.importers._builder import Builder
 from edgekern.importers._integers import real_values
+from edgekern.importers._proto import NEEDS
 from edgekern.types import Array, DType, Quant, TensorType
 
 __all__ = ["HANDLERS", "Call", "Constant", "handles", "import_tflite", "is_tflite"]
 
-_NEEDS = "edgekern.compile needs pip install 'edgekern[compile]'"
 _MOST_ELEMENTS = 1 << 28
 _DTYPES = {"FLOAT32": DType.FLOAT32, "INT8": DType.INT8, "UINT8": DType.UINT8}
 # what reading broken tables can raise
@@ -122,7 +122,7 @@ def import_tflite(data: bytes) -> Graph:
     try:
         import tflite
     except ImportError as error:
-        raise CompileError(_NEEDS) from error
+        raise CompileError(NEEDS) from error
     from edgekern.importers import _tflite_ops, _tflite_slices  # noqa: F401  (fill HANDLERS)
 
     try:
