@@ -8,8 +8,6 @@ networks have no data here: their inputs are drawn evenly from the range that th
 from __future__ import annotations
 
 import csv
-import io
-import tarfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,8 @@ def pictures(data_dir: Path) -> tuple[list[Any], list[Any]]:
     """Frames of every second track to calibrate with, of the others to judge."""
     from PIL import Image
 
+    from edgekern.cli.pictures import Folder
+
     folder = data_dir / "gtsrb"
     with (folder / "train.csv").open() as table:
         rows = list(csv.DictReader(table))
@@ -50,13 +50,11 @@ def pictures(data_dir: Path) -> tuple[list[Any], list[Any]]:
         set(draw.choice(half, count, replace=False))
         for half, count in zip(halves, (CALIBRATION, JUDGED), strict=True)
     ]  # fmt: skip
-    found: tuple[list[Any], list[Any]] = ([], [])
-    with tarfile.open(folder / "train.tar") as tar:
-        for member in tar:
-            for names, images in zip(wanted, found, strict=True):
-                if member.name in names and (file := tar.extractfile(member)):
-                    images.append(Image.open(io.BytesIO(file.read())).convert("RGB"))
-    return found
+    with Folder(folder / "train.tar") as archive:
+        calibration, judged = (
+            [Image.fromarray(archive.read(name)) for name in archive.names if name in names] for names in wanted
+        )
+    return calibration, judged
 
 
 def samples(data_dir: Path, shape: tuple[int, ...], scale: float | None, quant: Any) -> tuple[Any, Any]:

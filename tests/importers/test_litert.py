@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import csv
-import io
-import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -63,15 +61,15 @@ def pictures(data_dir: Path) -> tuple[Any, ...]:
     """Whole frames of traffic signs, a cat and a bird."""
     from PIL import Image
 
+    from edgekern.cli.pictures import Folder
+
     folder = data_dir / "gtsrb"
     with (folder / "train.csv").open() as table:
         names = [row["file"] for row in csv.DictReader(table)]
     wanted = set(names[:: len(names) // (FRAMES - 2)][: FRAMES - 2])
     found = [Image.open(data_dir / "models/coral" / name).convert("RGB") for name in ("cat.bmp", "bird.bmp")]
-    with tarfile.open(folder / "train.tar") as tar:
-        for member in tar:
-            if member.name in wanted and (file := tar.extractfile(member)):
-                found.append(Image.open(io.BytesIO(file.read())).convert("RGB"))
+    with Folder(folder / "train.tar") as archive:
+        found += [Image.fromarray(archive.read(name)) for name in archive.names if name in wanted]
     assert len(found) == FRAMES
     return tuple(found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -183,8 +184,7 @@ def _fully_connected(call: Call) -> str:
 def named_like(call: Call, made: str, tensor: str) -> str:
     """A tensor that only reshapes what was made: both have the result's quantisation."""
     if made != tensor:
-        known = call.build.types[made]
-        call.build.types[made] = type(known)(known.shape, known.dtype, call.quant)
+        call.build.types[made] = replace(call.build.types[made], quant=call.quant)
     return tensor
 
 
@@ -305,7 +305,7 @@ def _quantise(call: Call) -> str:
     if call.quant is None or call.quant == held.quant:
         return tensor
     if held.quant is None and all(node.output != tensor for node in call.build.nodes):  # a float input of the model
-        call.build.types[tensor] = type(held)(held.shape, held.dtype, call.quant)
+        call.build.types[tensor] = replace(held, quant=call.quant)
         return tensor
     return call.build.emit(Reshape(held.shape[1:]), [tensor])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -310,7 +310,7 @@ class _Reader:
         for number, tensor in zip(numbers, [made] if isinstance(made, str) else made, strict=False):
             known = build.types[tensor]
             if tensor not in call.inputs:  # the handler made it
-                build.types[tensor] = TensorType(known.shape, known.dtype, self._quant(number))
+                build.types[tensor] = replace(known, quant=self._quant(number))
             self.values[number] = tensor
 
     def _operand(self, number: int) -> str | Constant | None:
