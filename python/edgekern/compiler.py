@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekern.acceptance import accept, costs_of, judged
 from edgekern.artifact import Artifact, Decision, write
-from edgekern.calibrate.bias import correct_biases
+from edgekern.calibrate.accuracy import Measure, judge_of
+from edgekern.calibrate.bias import correct_biases, frames_at_once
 from edgekern.calibrate.clipping import check_method, min_max, search_weight_scales
 from edgekern.calibrate.integer import channel_axis
-from edgekern.calibrate.ranges import Progress, observe, ranges
+from edgekern.calibrate.ranges import Progress, decisive, frames_per_chunk, observe, ranges
 from edgekern.calibrate.samples import Sampler, frames_of
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
@@ -22,9 +24,7 @@ from edgekern.graph.verify import verify
 from edgekern.importers.source import read
 from edgekern.ops.conv2d import Conv2D
 from edgekern.ops.depthwise import DepthwiseConv2D
-from edgekern.ops.reshape import Reshape
 from edgekern.ops.softmax import Softmax
-from edgekern.ops.transpose import Transpose
 from edgekern.passes import (
     dead_code,
     fold_batch_norm,
@@ -38,12 +38,12 @@ from edgekern.passes import (
 from edgekern.preprocess import Preprocess
 from edgekern.record import (
     COMPARED,
-    accuracy_of,
     class_names,
     final_size,
     known_answer,
     provenance_of,
     report_of,
+    some_frames,
 )
 from edgekern.report import Report
 from edgekern.types import Array, DType
@@ -68,8 +68,7 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("names", name_tensors.run),
 )
 
-_MOST_HELD = 256  # frames held for bias correction
-_BUDGET = 1 << 24  # elements of the largest unfolded convolution input over all held frames
+_SCANNED = 16  # frames that tell what a layer costs
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,14 @@ class Settings:
         bias_correction: Whether biases make up for the mean error of their channel.
         temperature: Divides the logits before the final softmax.
         abstain_threshold: Least confidence that is not an abstention, for classifiers.
+        max_drop: Points of accuracy that may be lost; None: any.
     """
 
     method: str = "mse"
     bias_correction: bool = True
     temperature: float = 1.0
     abstain_threshold: float = 0.0
+    max_drop: float | None = None
 
     def __post_init__(self) -> None:
         check_method(self.method)
@@ -94,6 +95,8 @@ class Settings:
             raise InputError(f"temperature {self.temperature} is not in (0, 1000)")
         if not 0 <= self.abstain_threshold <= 1:
             raise InputError(f"abstain_threshold {self.abstain_threshold} is outside [0, 1]")
+        if self.max_drop is not None and not 0 <= self.max_drop <= 100:
+            raise InputError(f"max_drop {self.max_drop} is outside [0, 100] points")
 
 
 def compile(
@@ -106,7 +109,8 @@ def compile(
     bias_correction: bool = True,
     temperature: float = 1.0,
     abstain_threshold: float = 0.0,
-    evaluation: Iterable[tuple[Any, int]] | None = None,
+    accuracy: Iterable[tuple[Any, int]] | Measure | None = None,
+    max_drop: float | None = None,
     progress: Progress | None = None,
     example: object = None,
 ) -> Model:
@@ -130,7 +134,10 @@ def compile(
         bias_correction: Make up for the mean error int8 gives each channel.
         temperature: Divides the logits before the final softmax.
         abstain_threshold: Least confidence that is not an abstention.
-        evaluation: Labelled samples (sample as in `calibration`, class number) for the report's accuracy.
+        accuracy: Labelled samples (sample as in `calibration`, class number), or a function that measures: it gets
+            `outputs(samples)`, which gives the stacked outputs of samples, and answers a share of 1, such as the share
+            that is right. The float network and its integer form are both judged, for the report.
+        max_drop: Points (hundredths of accuracy) that the integer form may lose; 0.3 is a usual demand.
         progress: Called with (what, how many done, of how many; 0 if unknown).
         example: Input of a torch.nn.Module, with its batch: a tensor, or a tuple of them.
 
@@ -138,6 +145,7 @@ def compile(
         UnsupportedOpError: Operators, attributes or types edgekern does not run, all of them by node.
         ShapeError: Shapes do not fit, or are not fixed.
         QuantizationError: A tensor cannot be brought to int8; it is named.
+        AccuracyError: More than `max_drop` is lost; it says which layers cost what.
         CompileError: The source is broken; the place is named.
         InputError: A calibration sample or argument is wrong.
 
@@ -150,8 +158,8 @@ def compile(
     """
     from edgekern.model import Model
 
-    settings = Settings(method, bias_correction, temperature, abstain_threshold)
-    artifact, _ = build(source, calibration, preprocess, labels, settings, evaluation, progress, example)
+    settings = Settings(method, bias_correction, temperature, abstain_threshold, max_drop)
+    artifact, _ = build(source, calibration, preprocess, labels, settings, accuracy, progress, example)
     return Model.from_bytes(write(artifact))
 
 
@@ -172,7 +180,7 @@ def build(
     preprocess: Preprocess | None = None,
     labels: Iterable[str] | None = None,
     settings: Settings | None = None,
-    evaluation: Iterable[tuple[Any, int]] | None = None,
+    accuracy: Iterable[tuple[Any, int]] | Measure | None = None,
     progress: Progress | None = None,
     example: object = None,
 ) -> tuple[Artifact, Report]:
@@ -180,16 +188,18 @@ def build(
     settings = settings or Settings()
     image = None if preprocess is None else (*preprocess.size, preprocess.depth)
     imported, data = read(source, image, preprocess.layout if preprocess else None, example)
+    if settings.max_drop is not None and accuracy is None:
+        raise InputError("max_drop needs accuracy", hint="Give labelled samples or a function that measures.")
     if preprocess is not None and len(imported.inputs) > 1:
         raise InputError(f"a Preprocess feeds one input; the model has {len(imported.inputs)}")
     graph, changes = optimise(_tempered(verify(imported), settings.temperature))
     names = class_names(labels, graph)
-    held = _frames_held(graph)
+    held = max(COMPARED // 8, frames_at_once(graph))
     sampler = Sampler(frames_of(graph, preprocess, () if calibration is None else calibration), held)
     chosen: dict[str, tuple[float, float]] = {}
     if calibration is not None or not _quantised(graph):
         seen = observe(graph, sampler, progress)
-        chosen = {**ranges(seen, settings.method), **{name: min_max(seen[name]) for name in _decisive(graph)}}
+        chosen = {**ranges(seen, settings.method), **{name: min_max(seen[name]) for name in decisive(graph)}}
     if preprocess is not None:
         chosen[graph.inputs[0].tensor] = _byte_range(preprocess)
     integer = verify(quantise.run(graph, chosen, _weight_scales(graph, settings.method)))
@@ -202,11 +212,16 @@ def build(
         preprocess=preprocess,
         labels=names,
         decision=_decision(settings, names),
-        known_answer=known_answer(outside, integer, sampler.first),
+        known_answer=known_answer(outside, integer, sampler),
         provenance=provenance,
     )
-    accuracy = None if evaluation is None else accuracy_of(graph, integer, preprocess, evaluation)
-    report = report_of(settings, sampler, graph, integer, accuracy, len(data), changes)
+    report = report_of(settings, sampler, graph, integer, len(data), changes)
+    if accuracy is not None:
+        judge = judge_of(graph, preprocess, accuracy)
+        report = replace(report, accuracy=judged(judge, graph, integer))
+        if settings.max_drop is not None:
+            feeds = some_frames(sampler, integer, min(_SCANNED, frames_per_chunk(graph)))
+            report = accept(report, settings.max_drop, lambda: costs_of(graph, integer, feeds, judge, progress))
     report = replace(report, bytes=final_size(artifact, report))
     return replace(artifact, provenance={**provenance, "report": report.to_json()}), report
 
@@ -231,33 +246,10 @@ def _tempered(graph: Graph, temperature: float) -> Graph:
     return graph.with_nodes(nodes)
 
 
-def _frames_held(graph: Graph) -> int:
-    """Frames that bias correction takes at once: as many as fit the budget unfolded."""
-    largest = max((t.size for t in graph.types.values()), default=1)
-    for node in graph.nodes:
-        if isinstance(node.op, Conv2D):
-            weights = graph.constants[node.constants[0]]
-            pixels = graph.types[node.output].size // weights.shape[0]
-            largest = max(largest, pixels * weights[0].size)
-    return max(COMPARED // 8, min(_MOST_HELD, _BUDGET // max(largest, 1)))
-
-
 def _byte_range(preprocess: Preprocess) -> tuple[float, float]:
     """What a preprocess can make of a camera byte."""
     ends = preprocess.normalise(np.repeat(np.array([[0], [255]], np.uint8), preprocess.depth, axis=1))
     return float(ends.min()), float(ends.max())
-
-
-def _decisive(graph: Graph) -> set[str]:
-    """Tensors whose largest element decides: outputs and what a softmax reads. Their range is never cut.
-
-    Followed back through operators that keep their input's quantisation.
-    """
-    found = {port.tensor for port in graph.outputs}
-    for node in reversed(graph.nodes):
-        if isinstance(node.op, Softmax) or (node.output in found and isinstance(node.op, (Reshape, Transpose))):
-            found.update(node.inputs)
-    return found
 
 
 def _weight_scales(graph: Graph, method: str) -> dict[str, Array]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "AccuracyError",
     "CompileError",
     "CorruptModelError",
     "EdgekernError",
@@ -68,6 +69,20 @@ class QuantizationError(CompileError):
     """A tensor cannot be brought to int8, such as by a range that is not finite."""
 
     code = "EK2300"
+
+
+class AccuracyError(CompileError):
+    """The integer network is less accurate than the caller allows.
+
+    Attributes:
+        report: The `Report` of what was refused; its `costs` say which layers lose what.
+    """
+
+    code = "EK2400"
+
+    def __init__(self, message: str, *, hint: str = "", report: object = None) -> None:
+        super().__init__(message, hint=hint)
+        self.report = report
 
 
 class ModelFormatError(EdgekernError, ValueError):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import metadata
@@ -14,12 +13,11 @@ import numpy as np
 
 from edgekern.artifact import Artifact, KnownAnswer, write
 from edgekern.calibrate import compare
-from edgekern.calibrate.samples import Sampler, frames_of
+from edgekern.calibrate.samples import Sampler
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
 from edgekern.graph.run import feed, fetch
-from edgekern.preprocess import Preprocess
-from edgekern.report import Accuracy, Report
+from edgekern.report import Report
 from edgekern.types import Array, DType
 
 if TYPE_CHECKING:
@@ -27,25 +25,26 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMPARED",
-    "accuracy_of",
     "class_names",
     "final_size",
     "known_answer",
     "provenance_of",
     "report_of",
+    "some_frames",
 ]
 
-COMPARED = 64  # frames the report compares, drawn evenly from the calibration samples
+COMPARED = 64  # frames the report compares, drawn from the calibration samples
 _GOLDEN = 251  # elements of the known answer's input; a prime, so that rows of a picture differ
 
 
-def known_answer(outside: Graph, integer: Graph, first: Mapping[str, Array]) -> KnownAnswer:
-    """The golden frame: a few elements of the first calibration sample, over and over, which a file holds in little.
+def known_answer(outside: Graph, integer: Graph, sampler: Sampler) -> KnownAnswer:
+    """The golden frame: a few elements of one calibration sample, over and over, which a file holds in little.
 
     Without samples (a source that is quantised already) random bytes.
     """
-    if not first:
+    if not sampler.count:
         return KnownAnswer.random(outside)
+    first = sampler.held(1)
     golden = {}
     for port, inner in zip(outside.inputs, integer.inputs, strict=True):
         sample = first[inner.name]
@@ -54,6 +53,11 @@ def known_answer(outside: Graph, integer: Graph, first: Mapping[str, Array]) -> 
         apart = max(1, sample.size // _GOLDEN)
         golden[port.name] = np.resize(sample.ravel()[::apart][:_GOLDEN], sample.shape)
     return KnownAnswer.of(outside, golden)
+
+
+def some_frames(sampler: Sampler, integer: Graph, most: int) -> Mapping[str, Array]:
+    """At most that many calibration samples as one batch; a random frame where there are none."""
+    return sampler.held(most) if sampler.count else KnownAnswer.random(integer).inputs
 
 
 def class_names(labels: Iterable[object] | None, graph: Graph) -> tuple[str, ...]:
@@ -68,52 +72,16 @@ def class_names(labels: Iterable[object] | None, graph: Graph) -> tuple[str, ...
     return tuple(str(name) for name in names)
 
 
-def accuracy_of(
-    graph: Graph, integer: Graph, preprocess: Preprocess | None, evaluation: Iterable[tuple[Any, int]]
-) -> Accuracy:
-    """Top-1 of the float and the integer graph on labelled samples.
-
-    Raises:
-        InputError: There is none, or one does not fit; its number is named.
-    """
-    classes = graph.types[graph.outputs[0].tensor].size
-    numbers: list[int] = []
-
-    def samples() -> Iterable[Any]:
-        for number, pair in enumerate(evaluation):
-            try:
-                sample, label = pair
-                numbers.append(operator.index(label))
-            except (TypeError, ValueError):
-                raise InputError(
-                    f"evaluation sample {number} is no (sample, class number)",
-                    hint="Give pairs; a class is an integer, counted from 0.",
-                ) from None
-            if not 0 <= numbers[-1] < classes:
-                raise InputError(f"evaluation sample {number} has class {numbers[-1]}, not 0 to {classes - 1}")
-            yield sample
-
-    def batches() -> Iterable[tuple[dict[str, Array], Array]]:
-        for frame in frames_of(graph, preprocess, samples(), "evaluation sample"):
-            yield frame, np.array([numbers[-1]])
-
-    found = compare.accuracy(graph, integer, batches())
-    if not found.samples:
-        raise InputError("there is no evaluation sample", hint="Leave evaluation out, or give labelled samples.")
-    return found
-
-
 def report_of(
     settings: Settings,
     sampler: Sampler,
     graph: Graph,
     integer: Graph,
-    accuracy: Accuracy | None,
     size: int,
     changes: tuple[str, ...],
 ) -> Report:
-    """The compile in figures, but for the size of the file."""
-    feeds = sampler.held(COMPARED) if sampler.count else KnownAnswer.random(integer).inputs
+    """The compile in figures, but for its accuracy and the size of the file."""
+    feeds = some_frames(sampler, integer, COMPARED)
     rows = compare.layers(graph, integer, feeds)
     return Report(
         method=settings.method,
@@ -122,7 +90,7 @@ def report_of(
         compared_samples=min(sampler.count, COMPARED),
         outputs=compare.outputs(graph, integer, feeds),
         layers=rows,
-        accuracy=accuracy,
+        accuracy=None,
         source_bytes=size,
         bytes=0,
         macs=sum(row.macs for row in rows),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-__all__ = ["Accuracy", "Layer", "OutputError", "Report"]
+__all__ = ["Accuracy", "Cost", "Layer", "OutputError", "Report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,43 @@ class OutputError:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Share of labelled samples whose class is right."""
+    """Share of labelled samples whose class is right, or the caller's own measure.
+
+    Attributes:
+        samples: How many.
+        float32: Of the float network.
+        int8: Of its integer form.
+    """
 
     samples: int
     float32: float
     int8: float
+
+    @property
+    def drop(self) -> float:
+        """What the integer form loses, in points (hundredths)."""
+        return round(100 * (self.float32 - self.int8), 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one layer in integers costs, measured alone in the float network.
+
+    Attributes:
+        layer: Its name.
+        share: Of the noise that all layers together bring to the outputs.
+        weights: The part of `share` that comes from rounding its weights; the rest comes from its result.
+        drop: Points of accuracy that it alone costs; None where that was not measured.
+    """
+
+    layer: str
+    share: float
+    weights: float
+    drop: float | None = None
+
+    def __str__(self) -> str:
+        points = "" if self.drop is None else f", alone {self.drop:.2f} points"
+        return f"{self.layer}: {self.share:.0%} of the noise ({self.weights:.0%} its weights){points}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +108,7 @@ class Report:
         parameters: Elements of the float weights and biases.
         changes: What the passes fused, folded and removed.
         unsupported: Operators that could not be compiled, by name: none in a model that exists.
+        costs: Of the layers, the worst first; empty if they were not asked for.
     """
 
     method: str
@@ -91,6 +124,7 @@ class Report:
     parameters: int
     changes: tuple[str, ...]
     unsupported: tuple[str, ...] = ()
+    costs: tuple[Cost, ...] = ()
 
     def worst(self, count: int = 5) -> Sequence[Layer]:
         """The layers with the lowest SQNR, worst first."""
@@ -104,6 +138,8 @@ class Report:
         data = asdict(self)
         for entry in (*data["outputs"], *data["layers"]):
             entry["sqnr"] = round(entry["sqnr"], 1) if math.isfinite(entry["sqnr"]) else None
+        if not data["costs"]:
+            del data["costs"]
         data["sqnr"] = [entry["sqnr"] for entry in data.pop("layers")]
         return data
 
@@ -124,6 +160,7 @@ class Report:
         values["layers"] = tuple(replace(layer, sqnr=_decibels(sqnr)) for layer, sqnr in pairs)
         values["outputs"] = tuple(OutputError(**{**o, "sqnr": _decibels(o["sqnr"])}) for o in values["outputs"])
         values["accuracy"] = None if accuracy is None else Accuracy(**accuracy)
+        values["costs"] = tuple(Cost(**cost) for cost in values.get("costs", ()))
         for name in ("changes", "unsupported"):
             values[name] = tuple(values[name])
         return cls(**values)
@@ -141,6 +178,7 @@ class Report:
         if self.accuracy is not None:
             a = self.accuracy
             lines.append(f"accuracy on {a.samples} samples: float {a.float32:.2%}, int8 {a.int8:.2%}")
+        lines += [f"costs {cost}" for cost in self.costs]
         lines += ["", *(f"fused: {change}" for change in self.changes)]
         biases = ", biases corrected" if self.bias_correction else ""
         ratio = self.source_bytes / max(self.bytes, 1)

@@ -113,6 +113,39 @@ def test_tensors_give_a_model_of_tensors(tmp_path: Path) -> None:
     assert model.run(np.zeros((2, 3, 12, 16), np.float32)).shape == (2, 4)
 
 
+def test_accuracy_is_measured_and_demanded(tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Labels are what the compiled model says, then what it does not say; pictures or tensors lie beside the CSV."""
+    labels, out, source = tmp_path / "labels.txt", tmp_path / "net.ekm", network(tmp_path / "net.onnx")
+    labels.write_text("a\nb\nc\nd\n")
+    command = ["compile", str(source), "--calibration", str(pictures), "--labels", str(labels)]
+    assert main([*command, "-o", str(out)]) == 0
+    model = load(out)
+    said = {path.name: int(model.run_image(np.asarray(Image.open(path))).argmax()) for path in pictures.iterdir()}
+
+    def judged(shift: int, *options: str, files: str = "{}") -> int:
+        rows = [f"{files.format(name)},{'abcd'[(number + shift) % 4]}" for name, number in sorted(said.items())]
+        (pictures / "truth.csv").write_text("\n".join(["file,label", *rows]) + "\n")
+        (tmp_path / "judged.ekm").unlink(missing_ok=True)
+        given = ["--accuracy", str(pictures / "truth.csv"), *options, "-o", str(tmp_path / "judged.ekm"), "--json"]
+        capsys.readouterr()
+        return main([*command, *given])
+
+    assert judged(0, "--max-drop", "20") == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"]["int8"] == 1
+    assert load(tmp_path / "judged.ekm").report.accuracy.samples == 6  # type: ignore[union-attr]
+    assert judged(1) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"]["int8"] == 0
+    assert judged(0, files="nowhere/{}") == 1
+    assert "nowhere/0.png" in capsys.readouterr().err
+    assert not (tmp_path / "judged.ekm").exists()
+    (pictures / "truth.csv").write_text("file,label\n0.png,e\n")
+    given = ["--accuracy", str(pictures / "truth.csv"), "-o", str(tmp_path / "judged.ekm")]
+    assert main([*command, *given]) == 1
+    assert "truth.csv:2: 0.png has the label 'e'" in capsys.readouterr().err
+    assert main([*command, "--max-drop", "1", "-o", str(tmp_path / "judged.ekm")]) == 1
+    assert "max_drop needs accuracy" in capsys.readouterr().err
+
+
 def test_an_open_size_is_asked_for(tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = network(tmp_path / "net.onnx", height="h"), tmp_path / "net.ekm"
     command = ["compile", str(source), "--calibration", str(pictures), "-o", str(out)]

@@ -182,6 +182,15 @@ def test_the_same_bytes_every_time(method: str, tmp_path: Path) -> None:
     assert len(digests) == 2
 
 
+@pytest.mark.parametrize("count", [20, 300])  # fewer and more than bias correction takes
+def test_the_order_of_samples_is_nothing(count: int) -> None:
+    x = normal(count, 3, 16, 12)
+    turned = np.random.default_rng(0).permutation(x)
+    files = {write(build(classifier(), given)[0]) for given in (x, x[::-1], turned)}
+    assert len(files) == 1
+    assert write(build(classifier(), x[: count - 1])[0]) not in files
+
+
 def test_the_file_says_where_it_comes_from(compiled: edgekern.Model) -> None:
     provenance = compiled.provenance
     assert len(provenance["source_sha256"]) == 64
@@ -194,10 +203,11 @@ def test_the_known_answer_is_the_reference() -> None:
     artifact, _ = build(classifier(), pictures(), PRE)
     again = read(write(artifact))
     assert again.known_answer is not None
-    golden, first = again.known_answer.inputs["image"][0], pictures()[0]
-    apart = first.size // 251
+    golden, samples = again.known_answer.inputs["image"][0], pictures()
+    apart = samples[0].size // 251
     assert apart > 1
-    assert np.array_equal(golden, np.resize(first.ravel()[::apart][:251], first.shape))
+    made = [np.resize(sample.ravel()[::apart][:251], sample.shape) for sample in samples]
+    assert sum(np.array_equal(golden, one) for one in made) == 1
     assert again.graph.inputs[0].dtype is DType.UINT8
 
 
@@ -208,7 +218,7 @@ def test_the_report() -> None:
     images = pictures(30, seed=4)
     floats = np.ascontiguousarray(PRE.normalise(images).transpose(0, 3, 1, 2))
     truth = wanted(classifier(), {"image": floats})["y"].argmax(1)
-    artifact, report = build(classifier(), pictures(), PRE, LABELS, evaluation=zip(images, truth.tolist(), strict=True))
+    artifact, report = build(classifier(), pictures(), PRE, LABELS, accuracy=zip(images, truth.tolist(), strict=True))
     assert report.bytes == len(write(artifact))
     assert report.macs == 8 * 6 * 8 * 27 + 8 * 6 * 8 * 9 + 8 * 5
     assert [n.op for n in report.layers][:3] == ["Conv2D", "DepthwiseConv2D", "Add"]

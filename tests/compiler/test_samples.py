@@ -27,12 +27,24 @@ def dense(classes: int = 3) -> Any:
 # ---- calibration --------------------------------------------------------------------------------
 
 
-def test_the_compared_frames_are_spread_over_all_held() -> None:
-    sampler = Sampler(({"x": np.full((1, 1), i, np.float32)} for i in range(100)), 100)
-    assert len(list(sampler)) == 100
-    assert sampler.held()["x"].ravel().tolist() == list(range(100))
-    assert sampler.held(5)["x"].ravel().tolist() == [0, 25, 50, 74, 99]
-    assert sampler.held(200)["x"].size == 100
+def test_the_kept_frames_are_an_even_draw_whatever_the_order() -> None:
+    kept = []
+    for values in (np.arange(1000), np.arange(1000)[::-1]):
+        sampler = Sampler(({"x": np.full((1, 1), i, np.float32)} for i in values), 100)
+        assert len(list(sampler)) == sampler.count == 1000
+        held = sampler.held()["x"].ravel()
+        assert held.size == len(set(held)) == 100
+        assert np.histogram(held, 4, (0, 1000))[0].min() > 15
+        assert np.array_equal(sampler.held(5)["x"].ravel(), held[:5])
+        assert sampler.held(200)["x"].size == 100
+        kept.append((held.tolist(), sampler.digest))
+    assert kept[0] == kept[1]
+
+
+def test_equal_frames_are_kept_as_often_as_they_come() -> None:
+    sampler = Sampler(({"x": np.full((1, 1), i % 2, np.float32)} for i in range(10)), 6)
+    assert len(list(sampler)) == 10
+    assert sorted(sampler.held()["x"].ravel().tolist()) in ([0] * 5 + [1], [0] + [1] * 5)
 
 
 def test_unequal_batches_in_one_sample_are_refused() -> None:
@@ -55,32 +67,32 @@ def test_a_deep_picture_is_refused(dtype: Any, tmp_path: Path) -> None:
             read(path)
 
 
-# ---- evaluation ---------------------------------------------------------------------------------
+# ---- accuracy -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ([], "no evaluation sample"),
-        ([(X[0], 1), (X[1], "1")], r"evaluation sample 1 is no \(sample, class number\)"),
-        ([(X[0], 1.0)], "evaluation sample 0 is no"),
-        ([X[0]], "evaluation sample 0 is no"),
+        ([], "no accuracy sample"),
+        ([(X[0], 1), (X[1], "1")], r"accuracy sample 1 is no \(sample, class number\)"),
+        ([(X[0], 1.0)], "accuracy sample 0 is no"),
+        ([X[0]], "accuracy sample 0 is no"),
         ([(X[0], 99)], "sample 0 has class 99, not 0 to 2"),
         ([(X[0], -1)], "class -1"),
-        ([(X[0], 0), (X[1], 0), (normal(5), 0)], "^evaluation sample 2: it is float32"),
+        ([(X[0], 0), (X[1], 0), (normal(5), 0)], "^accuracy sample 2: it is float32"),
     ],
     ids=["none", "text", "float", "no pair", "too great", "negative", "wrong sample"],
 )
-def test_a_wrong_evaluation_is_named(given: Any, words: str) -> None:
+def test_a_wrong_accuracy_is_named(given: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        build(dense(), X, evaluation=given)
+        build(dense(), X, accuracy=given)
 
 
-def test_an_evaluation_counts() -> None:
+def test_labelled_samples_count() -> None:
     truth = (X @ normal(4, 3)).argmax(1)
     wrong = (truth + 1) % 3
     for labels, share in ((truth, 1.0), (wrong, 0.0), ([*truth[:3], *wrong[3:]], 0.5)):
-        accuracy = build(dense(), X, evaluation=zip(X, labels, strict=True))[1].accuracy
+        accuracy = build(dense(), X, accuracy=zip(X, labels, strict=True))[1].accuracy
         assert accuracy is not None
         assert (accuracy.samples, accuracy.float32) == (6, share)
 

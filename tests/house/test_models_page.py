@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from edgekern.__main__ import main  # noqa: E402
 from edgekern.importers import _tflite_ops, _tflite_slices  # noqa: E402, F401
 from edgekern.importers.onnx import OPSETS, supported  # noqa: E402
 from edgekern.importers.tflite import HANDLERS  # noqa: E402
+from edgekern.preprocess import Preprocess  # noqa: E402
 from small_onnx import model, node, normal  # noqa: E402
 from small_tflite import Operator, Tensor  # noqa: E402
 from small_tflite import model as tflite_model  # noqa: E402
@@ -52,6 +54,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for i in range(3):
         Image.fromarray(draw.integers(0, 256, (40, 36, 3), np.uint8)).save(f"pictures/{i}.png")
         np.save(f"tensors/{i}.npy", draw.normal(size=(1, 4)).astype(np.float32))
+    shutil.copytree("pictures", "judged")
+    Path("judged/truth.csv").write_text("file,label\n0.png,1\n2.png,4\n")
     return tmp_path
 
 
@@ -66,7 +70,9 @@ def test_the_commands_run_in_order(folder: Path) -> None:
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
 def test_the_programs_run(number: int, folder: Path) -> None:
-    names: dict[str, Any] = {"Path": Path, "np": np}
+    pictures = [np.asarray(Image.open(path)) for path in sorted(Path("pictures").iterdir())]
+    pre = Preprocess((32, 32), layout="nchw")
+    names: dict[str, Any] = {"Path": Path, "np": np, "pictures": pictures, "truth": np.array([1, 4, 1]), "pre": pre}
     exec(compile(PROGRAMS[number], f"docs/models.md, program {number}", "exec"), names)
     assert "model" in names
     assert "torch" not in sys.modules

@@ -12,11 +12,14 @@ from edgekern.calibrate.integer import WEIGHTED, accumulate, channel_axis, finis
 from edgekern.graph.graph import Graph, Node
 from edgekern.graph.run import feed
 from edgekern.ops._op import NO_CLIP
+from edgekern.ops.conv2d import Conv2D
 from edgekern.types import Array
 
-__all__ = ["correct_biases"]
+__all__ = ["correct_biases", "frames_at_once"]
 
 _MOST_BIAS = 2**30
+_MOST_HELD = 256  # frames
+_BUDGET = 1 << 24  # elements of the largest unfolded convolution input over all held frames
 
 
 def correct_biases(original: Graph, integer: Graph, feeds: Mapping[str, Array]) -> Graph:
@@ -50,6 +53,17 @@ def correct_biases(original: Graph, integer: Graph, feeds: Mapping[str, Array]) 
             if last[name] == node.output:
                 del floats[name], ints[name]
     return corrected
+
+
+def frames_at_once(graph: Graph) -> int:
+    """Frames that bias correction takes at once: as many as fit the budget unfolded."""
+    largest = max((t.size for t in graph.types.values()), default=1)
+    for node in graph.nodes:
+        if isinstance(node.op, Conv2D):
+            weights = graph.constants[node.constants[0]]
+            pixels = graph.types[node.output].size // weights.shape[0]
+            largest = max(largest, pixels * weights[0].size)
+    return min(_MOST_HELD, _BUDGET // max(largest, 1))
 
 
 def _shift(graph: Graph, node: Node, exact: Array, acc: Array, constants: dict[str, Array]) -> Array:

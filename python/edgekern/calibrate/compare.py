@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,10 +12,10 @@ from edgekern import quant
 from edgekern.calibrate.integer import run, step
 from edgekern.graph.graph import Graph, Port
 from edgekern.graph.run import evaluate, feed
-from edgekern.report import Accuracy, Layer, OutputError
+from edgekern.report import Layer, OutputError
 from edgekern.types import Array, DType
 
-__all__ = ["accuracy", "layers", "outputs"]
+__all__ = ["layers", "outputs"]
 
 Feeds = Mapping[str, Array]
 
@@ -76,15 +76,3 @@ def _real(graph: Graph, port: Port, y: Array) -> Array:
     if port.dtype is DType.FLOAT32 or q is None:
         return y
     return quant.dequantise(y.astype(np.int16) - (128 if port.dtype is DType.UINT8 else 0), q)
-
-
-def accuracy(original: Graph, integer: Graph, samples: Iterable[tuple[Feeds, Array]]) -> Accuracy:
-    """Top-1 of the first output over labelled batches."""
-    name = original.outputs[0].name
-    count = right_float = right_int = 0
-    for feeds, labels in samples:
-        wanted, found = evaluate(original, feeds)[name], run(integer, feeds)[name]
-        count += len(labels)
-        right_float += int((wanted.reshape(len(labels), -1).argmax(axis=1) == labels).sum())
-        right_int += int((found.reshape(len(labels), -1).argmax(axis=1) == labels).sum())
-    return Accuracy(count, right_float / max(count, 1), right_int / max(count, 1))

@@ -12,9 +12,12 @@ from edgekern.calibrate.observer import Histogram
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
 from edgekern.graph.run import evaluate
+from edgekern.ops.reshape import Reshape
+from edgekern.ops.softmax import Softmax
+from edgekern.ops.transpose import Transpose
 from edgekern.types import Array
 
-__all__ = ["Progress", "chunks", "frames_per_chunk", "observe", "ranges"]
+__all__ = ["Progress", "chunks", "decisive", "frames_per_chunk", "observe", "ranges"]
 
 Progress = Callable[[str, int, int], None]  # what, how many done, of how many (0: unknown)
 Feeds = Mapping[str, Array]
@@ -78,3 +81,15 @@ def observe(graph: Graph, samples: Iterable[Feeds], progress: Progress | None = 
 def ranges(seen: Mapping[str, Histogram], method: str) -> dict[str, tuple[float, float]]:
     """The range of every tensor by one of METHODS."""
     return {name: choose_range(histogram, method) for name, histogram in seen.items()}
+
+
+def decisive(graph: Graph) -> set[str]:
+    """Tensors whose largest element decides: outputs and what a softmax reads. Their range is never cut.
+
+    Followed back through operators that keep their input's quantisation.
+    """
+    found = {port.tensor for port in graph.outputs}
+    for node in reversed(graph.nodes):
+        if isinstance(node.op, Softmax) or (node.output in found and isinstance(node.op, (Reshape, Transpose))):
+            found.update(node.inputs)
+    return found

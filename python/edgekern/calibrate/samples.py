@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -19,7 +20,6 @@ from edgekern.types import Array
 __all__ = ["Sampler", "frames_of", "picture"]
 
 _ORDERS = {1: "gray", 3: "rgb", 4: "rgba"}
-_SEED = 20
 
 
 def picture(source: Any) -> tuple[Array, str]:
@@ -107,9 +107,10 @@ def _tensor(graph: Graph, port: Port, given: Any) -> Array:
 
 
 class Sampler:
-    """Passes frames on, keeping a digest of all and an even draw of some.
+    """Passes frames on, keeping a digest of all and an even draw of some, whatever their order.
 
-    The draw (reservoir sampling with a fixed seed) and the digest depend on the frames and their order only.
+    A frame's key is the sha256 of its values: the frames of least keys are kept (a draw that depends on the frames
+    alone), and the digest is the sum of all keys.
 
     Args:
         frames: Of the float graph's ports, batch 1.
@@ -119,36 +120,33 @@ class Sampler:
     def __init__(self, frames: Iterable[Mapping[str, Array]], keep: int) -> None:
         self._frames = frames
         self._keep = keep
-        self._held: list[tuple[int, Mapping[str, Array]]] = []
-        self._hash = hashlib.sha256()
+        self._held: list[tuple[int, int, Mapping[str, Array]]] = []  # a heap, the greatest key first; keys negated
+        self._sum = 0
         self.count = 0
-        self.first: dict[str, Array] = {}
 
     def __iter__(self) -> Iterator[Mapping[str, Array]]:
-        draw = np.random.Generator(np.random.PCG64(_SEED))
         for frame in self._frames:
-            if self.count == 0:
-                self.first = dict(frame)
-            for name, x in sorted(frame.items()):
-                self._hash.update(f"{name}{x.shape}".encode())
-                self._hash.update(np.ascontiguousarray(x, "<f4").tobytes())
-            if len(self._held) < self._keep:
-                self._held.append((self.count, frame))
-            else:
-                place = int(draw.integers(0, self.count + 1))
-                if place < self._keep:
-                    self._held[place] = (self.count, frame)
+            key = _key(frame)
+            self._sum += key
+            place = heapq.heappush if len(self._held) < self._keep else heapq.heappushpop
+            place(self._held, (-key, self.count, frame))
             self.count += 1
             yield frame
 
     @property
     def digest(self) -> str:
-        """sha256 of all frames that passed, hexadecimal."""
-        return self._hash.hexdigest()
+        """Of all frames that passed, hexadecimal: the sum of their sha256 modulo 2^256."""
+        return f"{self._sum % 2**256:064x}"
 
     def held(self, most: int | None = None) -> dict[str, Array]:
-        """The kept frames as one batch, in their order; with `most`, that many of them, evenly spread."""
-        frames = [frame for _, frame in sorted(self._held, key=lambda pair: pair[0])]
-        if most is not None and most < len(frames):
-            frames = [frames[int(i)] for i in np.linspace(0, len(frames) - 1, most).round()]
+        """The kept frames as one batch, least key first; with `most`, at most that many of them."""
+        frames = [frame for *_, frame in sorted(self._held, key=lambda entry: -entry[0])[:most]]
         return {name: np.concatenate([frame[name] for frame in frames]) for name in frames[0]}
+
+
+def _key(frame: Mapping[str, Array]) -> int:
+    found = hashlib.sha256()
+    for name, x in sorted(frame.items()):
+        found.update(f"{name}{x.shape}".encode())
+        found.update(np.ascontiguousarray(x, x.dtype.newbyteorder("<")).tobytes())
+    return int.from_bytes(found.digest(), "big")

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from fractions import Fraction
@@ -15,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 import typer
 
-from edgekern.cli.pictures import Folder, read_text
+from edgekern.cli.pictures import Folder, class_number, read_labels, read_text
 from edgekern.cli.screen import Json, print_json, say, working
 from edgekern.cli.target import check_target
 from edgekern.errors import InputError
@@ -51,6 +52,16 @@ def compile(
     bias_correction: Annotated[bool, typer.Option(help="Make up for the mean error of each channel.")] = True,
     temperature: Annotated[float, typer.Option(help="Divides the logits before the final softmax.")] = 1.0,
     abstain_threshold: Annotated[float, typer.Option(help="Least confidence that is not an abstention.")] = 0.0,
+    accuracy: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with the columns file and label: measure both networks on these whole pictures (or *.npy "
+            "tensors), which lie beside the CSV."
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Refuse a model that loses more points of --accuracy than this, such as 0.3.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compile a network to an int8 model file, and compare the two.
@@ -61,9 +72,9 @@ def compile(
     from edgekern.compiler import Settings, build
 
     check_target(out)
-    names = read_text(labels).splitlines() if labels else None
+    names = read_text(labels).splitlines() if labels else []
     tensors = sorted(calibration.glob("*.npy")) if calibration and calibration.is_dir() else []
-    settings = Settings(method, bias_correction, temperature, abstain_threshold)
+    settings = Settings(method, bias_correction, temperature, abstain_threshold, max_drop)
     pixels = {
         "size": size,
         "scale": scale,
@@ -77,11 +88,7 @@ def compile(
         preprocess: Preprocess | None = None
         samples: Iterator[Any] | None
         if tensors:
-            if useless := [f"--{name}" for name, value in pixels.items() if value is not None]:
-                raise typer.BadParameter(
-                    f"{', '.join(useless)}: {calibration} holds *.npy tensors, which are taken as they are; "
-                    "calibrate with pictures for a model that takes pictures"
-                )
+            _refuse_useless(pixels, calibration)
             samples = (_tensor(path) for path in working(tensors, "Calibrating"))
         elif calibration is None:
             preprocess = _preprocess(network, pixels) if any(value is not None for value in pixels.values()) else None
@@ -92,13 +99,22 @@ def compile(
                 raise InputError(f"{calibration} has no picture and no *.npy tensor")
             preprocess = _preprocess(network, pixels)
             samples = working(pictures, "Calibrating", len(pictures))
-        artifact, report = build(network, samples, preprocess, names, settings)
+        judged = None if accuracy is None else _labelled(stack, accuracy, names)
+        artifact, report = build(network, samples, preprocess, names or None, settings, judged)
     Model.from_bytes(write(artifact)).save(out)  # loading runs the known answer
     if as_json:
         layers = [{**asdict(n), "sqnr": _finite(n.sqnr)} for n in report.layers]
         print_json({"file": str(out), **report.to_json(), "layers": layers})
     else:
         say(f"{report}\n\n{out}: {report.bytes:,} bytes")
+
+
+def _refuse_useless(pixels: Mapping[str, Any], calibration: Path | None) -> None:
+    if useless := [f"--{name}" for name, value in pixels.items() if value is not None]:
+        raise typer.BadParameter(
+            f"{', '.join(useless)}: {calibration} holds *.npy tensors, which are taken as they are; "
+            "calibrate with pictures for a model that takes pictures"
+        )
 
 
 def _preprocess(network: Path, given: Mapping[str, Any]) -> Preprocess:
@@ -117,6 +133,16 @@ def _preprocess(network: Path, given: Mapping[str, Any]) -> Preprocess:
         layout=layout,
         margin=given["margin"] or 0,
     )
+
+
+def _labelled(stack: ExitStack, table: Path, names: Sequence[str]) -> Iterator[tuple[Any, int]]:
+    """The pictures or tensors of a CSV that lie beside it, with their class numbers."""
+    lines = read_labels(table)
+    folder = stack.enter_context(Folder(table.parent))
+    classes = len(names) or sys.maxsize  # the compiler knows how many there are
+    for line in working(lines, "Judging"):
+        sample = _tensor(table.parent / line.file) if line.file.endswith(".npy") else folder.read(line.file)
+        yield sample, class_number(line, names, classes)
 
 
 def _finite(decibels: float) -> float | None:

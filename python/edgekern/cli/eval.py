@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from edgekern.cli.pictures import Folder, Labelled, read_labels
+from edgekern.cli.pictures import Folder, class_number, read_labels
 from edgekern.cli.plots import draw_confusion, save_png
 from edgekern.cli.screen import Json, print_json, print_table, say, working
 from edgekern.cli.target import check_target
@@ -41,7 +41,7 @@ def eval(
         check_target(confusion)
     classifier = SignClassifier(load(model) if model else None)
     lines = read_labels(labels)
-    truth = np.array([_class_number(line, classifier.labels) for line in lines])
+    truth = np.array([class_number(line, classifier.labels, len(classifier.labels)) for line in lines])
     said: list[Prediction] = []
     spent: list[float] = []
     with Folder(pictures) as folder:
@@ -68,18 +68,6 @@ def eval(
         save_png(draw_confusion(counts, classifier.labels, title), confusion)
     if confusion and not as_json:
         say(f"confusion matrix: {confusion}")
-
-
-def _class_number(line: Labelled, names: Sequence[str]) -> int:
-    number = int(line.label) if line.label.isdecimal() else -1
-    if line.label in names:
-        return list(names).index(line.label)
-    if not 0 <= number < len(names):
-        raise InputError(
-            f"{line.where}: {line.file} has the label {line.label!r}",
-            hint=f"A label is a number from 0 to {len(names) - 1} or a class name of the model.",
-        )
-    return number
 
 
 def summary(said: Sequence[Prediction], truth: npt.NDArray[np.int64]) -> dict[str, Any]:

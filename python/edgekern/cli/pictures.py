@@ -8,7 +8,7 @@ import io
 import lzma
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import typer
 from edgekern.errors import InputError
 from edgekern.preprocess import Box, check_depth
 
-__all__ = ["Folder", "Labelled", "Picture", "parse_box", "read_labels", "read_picture", "read_text"]
+__all__ = ["Folder", "Labelled", "Picture", "class_number", "parse_box", "read_labels", "read_picture", "read_text"]
 
 Picture = npt.NDArray[np.uint8]
 
@@ -165,6 +165,28 @@ def read_labels(path: Path) -> list[Labelled]:
         return list(_rows(path))
     except csv.Error as error:
         raise InputError(f"{path} is no CSV: {error}") from error
+
+
+def class_number(line: Labelled, names: Sequence[str], classes: int) -> int:
+    """The class of a labelled picture.
+
+    Args:
+        line: Its label is a name or a number.
+        names: Of the classes; may be empty.
+        classes: How many there are.
+
+    Raises:
+        InputError: There is no such class.
+    """
+    number = int(line.label) if line.label.isdecimal() else -1
+    if line.label in names:
+        return list(names).index(line.label)
+    if not 0 <= number < classes:
+        raise InputError(
+            f"{line.where}: {line.file} has the label {line.label!r}",
+            hint=f"A label is a number from 0 to {classes - 1} or a class name of the model.",
+        )
+    return number
 
 
 def _rows(path: Path) -> Iterator[Labelled]:
