@@ -10,7 +10,7 @@ from functools import partial
 from edgekern.calibrate import integer as coded
 from edgekern.calibrate import sensitivity
 from edgekern.calibrate.accuracy import Judge, Run
-from edgekern.calibrate.ranges import Progress
+from edgekern.calibrate.ranges import Progress, unseen
 from edgekern.errors import AccuracyError
 from edgekern.graph.graph import Graph
 from edgekern.graph.run import evaluate
@@ -22,14 +22,23 @@ __all__ = ["accept", "costs_of", "judged"]
 _COSTS = 8  # layers whose cost is told
 
 
-def judged(judge: Judge, graph: Graph, integer: Graph) -> Accuracy:
-    """The float graph and its integer form on the same samples."""
-    exact, found = judge([partial(evaluate, graph), partial(coded.run, integer)])
+def judged(judge: Judge, graph: Graph, integer: Graph, progress: Progress = unseen) -> Accuracy:
+    """The float graph and its integer form on the same samples; `progress` gets ("judge", samples done, 0)."""
+    done = 0
+
+    def watched(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        nonlocal done
+        found = coded.run(integer, feeds)
+        done += len(next(iter(found.values())))
+        progress("judge", done, 0)
+        return found
+
+    exact, found = judge([partial(evaluate, graph), watched])
     return Accuracy(judge.samples, exact, found)
 
 
 def costs_of(
-    graph: Graph, integer: Graph, feeds: Mapping[str, Array], judge: Judge | None, progress: Progress | None = None
+    graph: Graph, integer: Graph, feeds: Mapping[str, Array], judge: Judge | None, progress: Progress = unseen
 ) -> tuple[Cost, ...]:
     """What the costliest layers cost, the worst first; without a judge only their shares of the noise.
 

@@ -16,7 +16,7 @@ from edgekern.calibrate.accuracy import Measure, judge_of
 from edgekern.calibrate.bias import correct_biases, frames_at_once
 from edgekern.calibrate.clipping import check_method, min_max, search_weight_scales
 from edgekern.calibrate.integer import channel_axis
-from edgekern.calibrate.ranges import Progress, decisive, frames_per_chunk, observe, ranges
+from edgekern.calibrate.ranges import Progress, decisive, frames_per_chunk, observe, ranges, unseen
 from edgekern.calibrate.samples import Sampler, frames_of
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
@@ -111,7 +111,7 @@ def compile(
     abstain_threshold: float = 0.0,
     accuracy: Iterable[tuple[Any, int]] | Measure | None = None,
     max_drop: float | None = None,
-    progress: Progress | None = None,
+    progress: Progress = unseen,
     example: object = None,
 ) -> Model:
     """Compiles an ONNX or TFLite model to int8.
@@ -138,7 +138,7 @@ def compile(
             `outputs(samples)`, which gives the stacked outputs of samples, and answers a share of 1, such as the share
             that is right. The float network and its integer form are both judged, for the report.
         max_drop: Points (hundredths of accuracy) that the integer form may lose; 0.3 is a usual demand.
-        progress: Called with (what, how many done, of how many; 0 if unknown).
+        progress: Called with (what, how many done, of how many; 0 if unknown), for all that takes long.
         example: Input of a torch.nn.Module, with its batch: a tensor, or a tuple of them.
 
     Raises:
@@ -181,7 +181,7 @@ def build(
     labels: Iterable[str] | None = None,
     settings: Settings | None = None,
     accuracy: Iterable[tuple[Any, int]] | Measure | None = None,
-    progress: Progress | None = None,
+    progress: Progress = unseen,
     example: object = None,
 ) -> tuple[Artifact, Report]:
     """Everything `compile` does before a runtime is needed; arguments and errors as there."""
@@ -202,9 +202,9 @@ def build(
         chosen = {**ranges(seen, settings.method), **{name: min_max(seen[name]) for name in decisive(graph)}}
     if preprocess is not None:
         chosen[graph.inputs[0].tensor] = _byte_range(preprocess)
-    integer = verify(quantise.run(graph, chosen, _weight_scales(graph, settings.method)))
+    integer = verify(quantise.run(graph, chosen, _weight_scales(graph, settings.method, progress)))
     if settings.bias_correction and sampler.count and not graph.weight_scales:
-        integer = verify(correct_biases(graph, integer, sampler.held()))
+        integer = verify(correct_biases(graph, integer, sampler.held(), progress))
     outside = integer if preprocess is None else _byte_port(integer, preprocess)
     provenance = provenance_of(data, sampler, settings)
     artifact = Artifact(
@@ -215,10 +215,10 @@ def build(
         known_answer=known_answer(outside, integer, sampler),
         provenance=provenance,
     )
-    report = report_of(settings, sampler, graph, integer, len(data), changes)
+    report = report_of(settings, sampler, graph, integer, len(data), changes, progress)
     if accuracy is not None:
         judge = judge_of(graph, preprocess, accuracy)
-        report = replace(report, accuracy=judged(judge, graph, integer))
+        report = replace(report, accuracy=judged(judge, graph, integer, progress))
         if settings.max_drop is not None:
             feeds = some_frames(sampler, integer, min(_SCANNED, frames_per_chunk(graph)))
             report = accept(report, settings.max_drop, lambda: costs_of(graph, integer, feeds, judge, progress))
@@ -252,15 +252,17 @@ def _byte_range(preprocess: Preprocess) -> tuple[float, float]:
     return float(ends.min()), float(ends.max())
 
 
-def _weight_scales(graph: Graph, method: str) -> dict[str, Array]:
+def _weight_scales(graph: Graph, method: str, progress: Progress) -> dict[str, Array]:
     """Scales of the convolution weights that have none of the source, by the node's result; none for min-max."""
     if method == "minmax":
         return {}
-    return {
-        node.output: search_weight_scales(np.moveaxis(graph.constants[node.constants[0]], channel_axis(node), 0))
-        for node in graph.nodes
-        if isinstance(node.op, (Conv2D, DepthwiseConv2D)) and node.constants[0] not in graph.weight_scales
-    }
+    found = {}
+    for done, node in enumerate(graph.nodes):
+        if isinstance(node.op, (Conv2D, DepthwiseConv2D)) and node.constants[0] not in graph.weight_scales:
+            progress("weights", done, len(graph.nodes))
+            weights = np.moveaxis(graph.constants[node.constants[0]], channel_axis(node), 0)
+            found[node.output] = search_weight_scales(weights)
+    return found
 
 
 def _byte_port(graph: Graph, preprocess: Preprocess) -> Graph:

@@ -13,6 +13,7 @@ import numpy as np
 
 from edgekern.artifact import Artifact, KnownAnswer, write
 from edgekern.calibrate import compare
+from edgekern.calibrate.ranges import Progress
 from edgekern.calibrate.samples import Sampler
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
@@ -79,10 +80,11 @@ def report_of(
     integer: Graph,
     size: int,
     changes: tuple[str, ...],
+    progress: Progress,
 ) -> Report:
     """The compile in figures, but for its accuracy and the size of the file."""
     feeds = some_frames(sampler, integer, COMPARED)
-    rows = compare.layers(graph, integer, feeds)
+    rows = compare.layers(graph, integer, feeds, progress)
     return Report(
         method=settings.method,
         bias_correction=settings.bias_correction,

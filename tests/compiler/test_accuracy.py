@@ -146,3 +146,25 @@ def test_a_share_of_noise_is_what_a_layer_would_save() -> None:
     together = energy({n.tensor for n in noise})
     assert together == pytest.approx(sum(n.both for n in noise), rel=0.3)
     assert energy(set()) == 0
+
+
+def test_every_long_step_tells_how_far_it_is() -> None:
+    proto, told = three_layers(), []
+    truth = labels(proto)
+    truth[:3] = (truth[:3] + 1) % 6
+
+    def progress(what: str, done: int, total: int) -> None:
+        told.append((what, done, total))
+
+    with pytest.raises(AccuracyError):
+        edgekern.compile(
+            three_layers(SPIKE), calibration=X, accuracy=zip(X, truth, strict=True), max_drop=0, progress=progress
+        )
+    steps = list(dict.fromkeys(what for what, *_ in told))
+    assert steps == ["calibrate", "weights", "biases", "compare", "judge", "sensitivity"]
+    for step in steps:
+        rows = [(done, total) for what, done, total in told if what == step]
+        assert [done for done, _ in rows] == sorted(done for done, _ in rows)
+        assert all(done <= total for done, total in rows if total)
+    assert ("calibrate", 60, 0) in told
+    assert ("judge", 60, 0) in told

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgekern.calibrate.integer import WEIGHTED, accumulate, channel_axis, finish, step
+from edgekern.calibrate.ranges import Progress, unseen
 from edgekern.graph.graph import Graph, Node
 from edgekern.graph.run import feed
 from edgekern.ops._op import NO_CLIP
@@ -22,7 +23,7 @@ _MOST_HELD = 256  # frames
 _BUDGET = 1 << 24  # elements of the largest unfolded convolution input over all held frames
 
 
-def correct_biases(original: Graph, integer: Graph, feeds: Mapping[str, Array]) -> Graph:
+def correct_biases(original: Graph, integer: Graph, feeds: Mapping[str, Array], progress: Progress = unseen) -> Graph:
     """The integer graph with biases moved by the mean error of each output channel, measured before the activation.
 
     Node after node, each on what the corrected nodes before it give: errors of the inputs are corrected too.
@@ -31,13 +32,15 @@ def correct_biases(original: Graph, integer: Graph, feeds: Mapping[str, Array]) 
         original: The float graph `integer` was made from, node by node.
         integer: Its integer form, float32 ports.
         feeds: Samples, the caller's tensors by port name.
+        progress: Called with ("biases", nodes done, of how many).
     """
     constants = dict(integer.constants)
     corrected = replace(integer, constants=constants)  # sees the biases as they change
     floats = {port.tensor: feed(original, port, feeds[port.name]) for port in original.inputs}
     ints = {port.tensor: feed(integer, port, feeds[port.name]) for port in integer.inputs}
     last = {name: node.output for node in original.nodes for name in node.inputs}
-    for node, coded in zip(original.nodes, integer.nodes, strict=True):
+    for done, (node, coded) in enumerate(zip(original.nodes, integer.nodes, strict=True)):
+        progress("biases", done, len(original.nodes))
         given = [floats[name] for name in node.inputs]
         held = [original.constants[name] for name in node.constants]
         if isinstance(node.op, WEIGHTED):

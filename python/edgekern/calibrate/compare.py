@@ -10,6 +10,7 @@ import numpy as np
 
 from edgekern import quant
 from edgekern.calibrate.integer import run, step
+from edgekern.calibrate.ranges import Progress, unseen
 from edgekern.graph.graph import Graph, Port
 from edgekern.graph.run import evaluate, feed
 from edgekern.report import Layer, OutputError
@@ -26,19 +27,21 @@ def _sqnr(signal: float, noise: float) -> float:
     return 10 * math.log10(max(signal, 1e-30) / noise)
 
 
-def layers(original: Graph, integer: Graph, feeds: Feeds) -> tuple[Layer, ...]:
+def layers(original: Graph, integer: Graph, feeds: Feeds, progress: Progress = unseen) -> tuple[Layer, ...]:
     """Every node with the signal-to-noise ratio of its result.
 
     Args:
         original: The float graph `integer` was made from, node by node.
         integer: Its integer form.
         feeds: Samples for the float graph's ports, which the integer graph shares.
+        progress: Called with ("compare", nodes done, of how many).
     """
     floats = {port.tensor: feed(original, port, feeds[port.name]) for port in original.inputs}
     ints = {port.tensor: feed(integer, port, feeds[port.name]) for port in integer.inputs}
     last = {name: node.output for node in original.nodes for name in node.inputs}
-    found = []
+    found: list[Layer] = []
     for node, coded in zip(original.nodes, integer.nodes, strict=True):
+        progress("compare", len(found), len(original.nodes))
         constants = [original.constants[name] for name in node.constants]
         exact = node.op.evaluate([floats[name] for name in node.inputs], constants)
         floats[node.output] = exact

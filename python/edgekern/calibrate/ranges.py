@@ -17,10 +17,15 @@ from edgekern.ops.softmax import Softmax
 from edgekern.ops.transpose import Transpose
 from edgekern.types import Array
 
-__all__ = ["Progress", "chunks", "decisive", "frames_per_chunk", "observe", "ranges"]
+__all__ = ["Progress", "chunks", "decisive", "frames_per_chunk", "observe", "ranges", "unseen"]
 
 Progress = Callable[[str, int, int], None]  # what, how many done, of how many (0: unknown)
 Feeds = Mapping[str, Array]
+
+
+def unseen(what: str, done: int, total: int) -> None:
+    """Shows no progress."""
+
 
 _BUDGET = 1 << 24  # elements held at once by one chunk of frames
 
@@ -50,7 +55,7 @@ def _joined(frames: list[Feeds]) -> dict[str, Array]:
     return {name: np.concatenate([f[name] for f in frames]) for name in frames[0]}
 
 
-def observe(graph: Graph, samples: Iterable[Feeds], progress: Progress | None = None) -> dict[str, Histogram]:
+def observe(graph: Graph, samples: Iterable[Feeds], progress: Progress = unseen) -> dict[str, Histogram]:
     """Histograms of every tensor over the samples; memory does not grow with their number.
 
     Args:
@@ -71,8 +76,7 @@ def observe(graph: Graph, samples: Iterable[Feeds], progress: Progress | None = 
             seen[name].add(values)
         done += len(next(iter(feeds.values())))
         del traced, values  # before the next chunk makes its own
-        if progress is not None:
-            progress("calibrate", done, 0)
+        progress("calibrate", done, 0)
     if done == 0:
         raise InputError("there is no calibration sample", hint="Give at least one; 100 to 500 are usual.")
     return seen

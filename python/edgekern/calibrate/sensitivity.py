@@ -7,7 +7,7 @@ sum is what it would save if it were exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from edgekern import quant
 from edgekern.calibrate.accuracy import Run
 from edgekern.calibrate.integer import WEIGHTED, channel_axis
+from edgekern.calibrate.ranges import Progress, unseen
 from edgekern.graph.graph import Graph, Node
 from edgekern.graph.run import evaluate, feed, fetch
 from edgekern.ops.reshape import Reshape
@@ -48,9 +49,7 @@ class Noise:
         return self.weights + self.activations
 
 
-def scan(
-    original: Graph, integer: Graph, feeds: Feeds, progress: Callable[[str, int, int], None] | None = None
-) -> tuple[Noise, ...]:
+def scan(original: Graph, integer: Graph, feeds: Feeds, progress: Progress = unseen) -> tuple[Noise, ...]:
     """The noise of every input and every node alone, in the graph's order.
 
     A softmax squeezes what lies before it: noise is measured where it reads.
@@ -76,8 +75,7 @@ def scan(
             changed = node.op.evaluate([exact[name] for name in node.inputs], _rounded(original, integer, node, coded))
             weights = _reaching(original, exact, {node.output: changed}, energy)
         found.append(Noise(node.output, weights, activations))
-        if progress is not None:
-            progress("sensitivity", len(found), total)
+        progress("sensitivity", len(found), total)
     return tuple(found)
 
 

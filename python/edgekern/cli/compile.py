@@ -17,11 +17,20 @@ import numpy as np
 import typer
 
 from edgekern.cli.pictures import Folder, class_number, read_labels, read_text
-from edgekern.cli.screen import Json, print_json, say, working
+from edgekern.cli.screen import Json, print_json, say, steps
 from edgekern.cli.target import check_target
 from edgekern.errors import InputError
 from edgekern.model import Model
 from edgekern.preprocess import CHANNELS, Preprocess
+
+_STEPS = {  # of the compiler, as the screen calls them
+    "calibrate": "Calibrating",
+    "weights": "Scaling weights",
+    "biases": "Correcting biases",
+    "compare": "Comparing layers",
+    "judge": "Judging",
+    "sensitivity": "Finding what layers cost",
+}
 
 
 def compile(
@@ -75,21 +84,15 @@ def compile(
     names = read_text(labels).splitlines() if labels else []
     tensors = sorted(calibration.glob("*.npy")) if calibration and calibration.is_dir() else []
     settings = Settings(method, bias_correction, temperature, abstain_threshold, max_drop)
-    pixels = {
-        "size": size,
-        "scale": scale,
-        "mean": mean,
-        "std": std,
-        "channels": channels,
-        "layout": layout,
-        "margin": margin,
-    }
+    pixels: dict[str, Any] = {"size": size, "scale": scale, "mean": mean, "std": std}
+    pixels |= {"channels": channels, "layout": layout, "margin": margin}
+    totals = {"calibrate": len(tensors)}
     with ExitStack() as stack:
         preprocess: Preprocess | None = None
         samples: Iterator[Any] | None
         if tensors:
             _refuse_useless(pixels, calibration)
-            samples = (_tensor(path) for path in working(tensors, "Calibrating"))
+            samples = (_tensor(path) for path in tensors)
         elif calibration is None:
             preprocess = _preprocess(network, pixels) if any(value is not None for value in pixels.values()) else None
             samples = None
@@ -98,9 +101,10 @@ def compile(
             if not len(pictures):
                 raise InputError(f"{calibration} has no picture and no *.npy tensor")
             preprocess = _preprocess(network, pixels)
-            samples = working(pictures, "Calibrating", len(pictures))
+            samples, totals["calibrate"] = iter(pictures), len(pictures)
         judged = None if accuracy is None else _labelled(stack, accuracy, names)
-        artifact, report = build(network, samples, preprocess, names or None, settings, judged)
+        progress = stack.enter_context(steps(_STEPS, totals))
+        artifact, report = build(network, samples, preprocess, names or None, settings, judged, progress)
     Model.from_bytes(write(artifact)).save(out)  # loading runs the known answer
     if as_json:
         layers = [{**asdict(n), "sqnr": _finite(n.sqnr)} for n in report.layers]
@@ -140,7 +144,7 @@ def _labelled(stack: ExitStack, table: Path, names: Sequence[str]) -> Iterator[t
     lines = read_labels(table)
     folder = stack.enter_context(Folder(table.parent))
     classes = len(names) or sys.maxsize  # the compiler knows how many there are
-    for line in working(lines, "Judging"):
+    for line in lines:
         sample = _tensor(table.parent / line.file) if line.file.endswith(".npy") else folder.read(line.file)
         yield sample, class_number(line, names, classes)
 

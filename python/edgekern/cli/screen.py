@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import MofNCompleteColumn, Progress, TaskID, track
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Json", "Text", "print_json", "print_table", "say", "tail", "working"]
+__all__ = ["Json", "Text", "print_json", "print_table", "say", "steps", "tail", "working"]
 
 T = TypeVar("T")
 
@@ -56,6 +57,27 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str 
     for row in rows:
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     _console().print(table)
+
+
+@contextmanager
+def steps(text: Mapping[str, str], totals: Mapping[str, int]) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar per step on a terminal's stderr, for a callback (what, how many done, of how many; 0 if unknown).
+
+    Args:
+        text: What each step is called on the screen.
+        totals: Of steps that do not know theirs.
+    """
+    console = _console(stderr=True)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(text.get(what, what))
+            bars.update(tasks[what], completed=done, total=total or totals.get(what))
+
+        yield show
 
 
 def working(items: Iterable[T], text: str, total: int | None = None) -> Iterator[T]:
