@@ -7,6 +7,7 @@ Arguments after `--` go to pytest or to the session's tool: `nox -s test -- test
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -32,7 +33,8 @@ CPUS = {  # what qemu-user can be, and the ISA levels each must show
 ENGINE = [f"tests/{part}" for part in ("kernels", "ops", "format", "runtime", "abi", "signs")]
 # A float network is evaluated alike in every run on one BLAS thread only; small products are faster on it, too.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
-TEST_TOOLS = ["pytest", "pytest-benchmark", "cffi", "pillow"]
+TEST_TOOLS = ["pytest", "pytest-benchmark", "pytest-xdist", "cffi", "pillow"]
+WORKERS = min(os.cpu_count() or 1, 8)  # of the slow lanes
 ISA_QUERY = """
 import ctypes, edgekern._core as core
 names = ctypes.create_string_buffer(256)
@@ -183,7 +185,8 @@ def arm(session: nox.Session) -> None:
     for cpu in os.environ.get("EDGEKERN_ARM_CPU", "cortex-a53").split():
         session.log(f"qemu-user as {cpu}")
         env = {"PYTHONPATH": str(site), "EDGEKERN_EXPECT_ISA": CPUS[cpu], **ONE_THREAD}
-        run = [str(ROOT / ".ci" / "arm-run"), str(root), cpu, "-m", "pytest"]
+        emulated = [str(ROOT / ".ci" / "arm-run"), str(root), cpu]
+        run = [*emulated, "-m", "pytest", "--dist=load", f"--tx={WORKERS}*popen//python={shlex.join(emulated)}"]
         paths = session.posargs or ["-m", "not slow", *ENGINE, "tests/house"]
         session.run(*run, "-p", "no:cacheprovider", *paths, env=env, external=True)
 
@@ -225,7 +228,7 @@ def sanitize(session: nox.Session) -> None:
     # The allocation counter replaces malloc, and so does AddressSanitizer.
     counter = "--deselect=tests/runtime/test_memory.py::test_no_frame_allocates"
     paths = session.posargs or ["-m", "not slow", *ENGINE]
-    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", counter, *paths, env=env)
+    session.run("python", "-m", "pytest", f"-n{WORKERS}", "-p", "no:cacheprovider", counter, *paths, env=env)
 
 
 @nox.session

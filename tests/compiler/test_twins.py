@@ -87,6 +87,8 @@ def test_nearer_to_the_float_form_than_its_authors_int8(name: str, data_dir: Pat
     end = theirs.outputs[0]
     theirs_out = (theirs.run(bytes_in).astype(float) - end.zero_point) * end.scale
     figures = [(sqnr(wanted, y), float((wanted.argmax(1) == y.argmax(1)).mean())) for y in (ours, theirs_out)]
+    drawn = "frames of traffic signs" if scale is not None else "drawn evenly from the range of the int8 form's input"
+    print(f"\n{name}: inputs are {drawn}")
     for whose, (noise, same) in zip(("ours", "theirs"), figures, strict=True):
         print(f"\n{name}, {whose}: SQNR {noise:.1f} dB, same class {same:.1%}")
     assert figures[0][0] >= figures[1][0]
