@@ -125,7 +125,20 @@ def shufflenet_v2(seed: int = 5) -> ModelProto:
     return net.model(net.full(net.pooled(net.conv(x, 32, 64, k=1)), 64, 10), 40)
 
 
+def efficientnet_lite(seed: int = 6) -> ModelProto:
+    """Inverted bottlenecks of two kernel sizes, without squeeze and excite, ReLU6 in place of swish."""
+    net = Net(seed)
+    x, ci = net.conv("x", 3, 16, stride=2, act="relu6"), 16
+    for co, k, stride, wide in ((16, 3, 1, 1), (24, 3, 2, 6), (24, 3, 1, 6), (32, 5, 2, 6), (32, 5, 1, 6)):
+        y = net.conv(x, ci, wide * ci, k=1, act="relu6") if wide > 1 else x
+        y = net.conv(y, wide * ci, wide * ci, k=k, stride=stride, groups=wide * ci, act="relu6")
+        y = net.conv(y, wide * ci, co, k=1, act="")
+        x, ci = net.add("Add", x, y) if (ci, stride) == (co, 1) else y, co
+    return net.model(net.full(net.pooled(net.conv(x, ci, 64, k=1, act="relu6")), 64, 10), 48)
+
+
 NETS: dict[str, Callable[[], ModelProto]] = {
+    "efficientnet_lite": efficientnet_lite,
     "mobilenet_v2": mobilenet_v2,
     "resnet": resnet,
     "shufflenet_v2": shufflenet_v2,
