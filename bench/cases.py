@@ -240,6 +240,22 @@ def edge(name: str) -> Iterator[tuple[str, Case]]:
     )
 
 
+def interpolate(name: str) -> Iterator[tuple[str, Case]]:
+    """One row of a picture at twice its size: between pixels, and nearest."""
+    rng = np.random.default_rng(0)
+    side, c = 12, CHANNELS
+    x, y = Memory(2 * side * c, rng), Memory(2 * side * c, rng)
+    for what, places in (("linear", 1024 * np.arange(2 * side - 1)), ("nearest", np.arange(2 * side) // 2 * 2048)):
+        columns = places.astype(np.int32)
+        m, weight = len(columns), 512 if what == "linear" else 0
+        yield (
+            what,
+            lambda at=columns, m=m, weight=weight: _core.interpolate_run(
+                name, x.at, x.at + side * c, weight, at.ctypes.data, m, c, c, y.at, c, repeats(BYTE_MACS * m * c)
+            ),
+        )
+
+
 def move(name: str) -> Iterator[tuple[str, Case]]:
     """A picture into a slice of wider pixels, through a byte table, as concat does; the halo of a picture."""
     rng = np.random.default_rng(0)
@@ -276,7 +292,7 @@ def kernel_cases() -> dict[str, Case]:
         for name in rows_of("resize"):
             for side in shapes_of(name, RESIZE):
                 yield f"{name}/{side}", resize(name, side)
-        for family in (pool, eltwise, softmax, edge, move):
+        for family in (pool, eltwise, softmax, edge, move, interpolate):
             for name in rows_of(family.__name__):
                 for what, case in family(name):
                     yield f"{name}/{what}", case

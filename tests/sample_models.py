@@ -121,6 +121,8 @@ def every_op(seed: int = 0) -> Artifact:
     x = b.add(make["Transpose"]((0, 3, 1, 2)), (x,), (1, 17, 7, 9))
     x = b.add(make["Slice"](1, 1, 8, 2), (x,), (1, 8, 7, 9))
     x = b.reshape(x, (1, 7, 8, 9))
+    places = (np.array([0, 3000, 6 * 2048], np.int32), np.arange(0, 7 * 2048 + 1, 1024, np.int32))
+    x = b.add(make["Resize2D"](), (x,), (1, 3, 15, 9), places, q=b.types[x].quant)
     mean = b.add(make["Mean"](float(np.float32(0.03))), (x,), (1, 1, 1, 9))
     x = b.add(make["Mul"](float(np.float32(0.03))), (x, mean), b.shape(x))
     scores = b.softmax(b.reshape(b.linear(x, 6), (1, 6)))

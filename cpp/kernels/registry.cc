@@ -4,6 +4,7 @@
 #include "kernels/edge/edge.h"
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/firstconv/firstconv.h"
+#include "kernels/interpolate/interpolate.h"
 #include "kernels/kernel.h"
 #include "kernels/move/move.h"
 #include "kernels/pool/pool.h"
@@ -22,6 +23,7 @@ void for_each_kernel(void (*visit)(const KernelRow& row, void* context), void* c
   for (size_t i = 0; i < kEltwiseKernelCount; ++i) visit(kEltwiseKernels[i].row, context);
   for (size_t i = 0; i < kMoveKernelCount; ++i) visit(kMoveKernels[i].row, context);
   for (size_t i = 0; i < kPoolKernelCount; ++i) visit(kPoolKernels[i].row, context);
+  for (size_t i = 0; i < kInterpolateKernelCount; ++i) visit(kInterpolateKernels[i].row, context);
   for (size_t i = 0; i < kSoftmaxKernelCount; ++i) visit(kSoftmaxKernels[i].row, context);
 }
 

@@ -65,5 +65,6 @@ struct SliceParams {
 struct TableParams {};
 struct SoftmaxParams {};
 struct ReshapeParams {};
+struct Resize2DParams {};
 
 }  // namespace ek

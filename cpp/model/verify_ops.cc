@@ -303,6 +303,28 @@ ek_status check_Slice(const Check& c) {
   return c.bad(&y.dims[p.axis], "tensor.dims", "every element taken lies within the input", y.dims[p.axis]);
 }
 
+/// A position per output row or column, on a pixel or between two.
+ek_status position_rule(const Check& c, uint32_t slot, int32_t in, int32_t out) {
+  EK_TRY(constant_rule(c, slot, EK_INT32, {out}));
+  const auto* positions = c.m.constant<int32_t>(c.op.constants[slot]);
+  const int64_t last = (int64_t{in} - 1) * 2048;
+  for (int32_t i = 0; i < out; ++i) EK_TRY(in_range(c, positions[i], "constant.position", 0, last));
+  return EK_OK;
+}
+
+ek_status check_Resize2D(const Check& c) {
+  const TensorRecord &x = c.in(), &y = c.out();
+  EK_TRY(is_int8(c, x));
+  EK_TRY(is_int8(c, y));
+  if (x.rank != 4) return c.bad(&x.rank, "tensor.rank", "it works on rank 4", x.rank);
+  if (y.rank != 4) return c.bad(&y.rank, "tensor.rank", "it works on rank 4", y.rank);
+  if (x.dims[3] != y.dims[3]) return c.bad(&y.dims[3], "tensor.dims", "it keeps the channels", y.dims[3]);
+  EK_TRY(c.charge_window(4));
+  EK_TRY(position_rule(c, 0, x.dims[1], y.dims[1]));
+  EK_TRY(position_rule(c, 1, x.dims[2], y.dims[2]));
+  return same_quant(c);
+}
+
 }  // namespace
 
 ek_status verify_op(const ModelView& m, uint32_t index, uint64_t* work, Error* e) {

@@ -4,6 +4,7 @@
 #include "kernels/dwconv/dwconv.h"
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/firstconv/firstconv.h"
+#include "kernels/interpolate/interpolate.h"
 #include "kernels/pool/pool.h"
 #include "kernels/qgemm/qgemm.h"
 #include "kernels/softmax/softmax.h"
@@ -99,6 +100,13 @@ struct SoftmaxStep {
   ptrdiff_t x_row, x_px, y_row, y_px;
 };
 
+struct InterpolateStep {
+  InterpolateArgs args;  ///< top is row 0 of the input
+  void (*run)(const InterpolateArgs& args);
+  const int32_t* rows;  ///< a position per output row, in 1/2048 pixel
+  ptrdiff_t x_row, y_row;
+};
+
 struct MoveStep {
   void (*copy)(const MoveArgs& args);
   const MoveArgs* parts;
@@ -149,6 +157,7 @@ struct Step {
     EltwiseStep eltwise;
     SoftmaxStep softmax;
     MoveStep move;
+    InterpolateStep interpolate;
     SeparableStep separable;
   };
 };

@@ -228,6 +228,20 @@ def move_copy(
     table: int,
     rounds: int = 1,
 ) -> str: ...
+def interpolate_run(
+    name: str,
+    top: int,
+    bottom: int,
+    weight: int,
+    columns: int,
+    m: int,
+    c: int,
+    x_px: int,
+    y: int,
+    y_px: int,
+    rounds: int = 1,
+) -> str: ...
+def interpolate_select(isa: str) -> str: ...
 def move_halo(
     name: str, shape: Sequence[int], halo: Sequence[int], px: int, row: int, base: int, zero: int, rounds: int = 1
 ) -> str: ...

@@ -13,5 +13,6 @@ void bind_eltwise(pybind11::module_& m);
 void bind_softmax(pybind11::module_& m);
 void bind_move(pybind11::module_& m);
 void bind_edge(pybind11::module_& m);
+void bind_interpolate(pybind11::module_& m);
 void bind_session(pybind11::module_& m);
 void bind_frame(pybind11::module_& m);

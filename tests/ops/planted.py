@@ -91,6 +91,10 @@ FAULTS = (
     Fault("edge", "resize/scalar.cc", "args.width > 1 ? args.src_channels : 0",
           "args.width > 2 ? args.src_channels : 0"),
     Fault("edge", "resize/resize.cc", "p > last ? last : p;", "p > last ? last - 1 : p;"),
+    Fault("tap", "interpolate/scalar.cc", "p.top_right[n] * p.f", "p.top[n] * p.f"),
+    Fault("rounding", "interpolate/scalar.cc", "p.g + (1 << 21)) >> 22", "p.g) >> 22"),
+    Fault("edge", "interpolate/scalar.cc", "n < c; ++n)", "n < c - 1; ++n)"),
+    Fault("edge", "interpolate/scalar.cc", "if ((f | args.weight) == 0)", "if (args.weight == 0)"),
     Fault("tap", "softmax/scalar.cc", "sum += args.table[top - x[i]];", "sum += args.table[top - x[i & ~1]];"),
     Fault("rounding", "softmax/scalar.cc", "t += kMagic;", half_up("t")),
     Fault("rounding", "softmax/scalar.cc", "(args.table[top - x[i]])) / whole;",
@@ -127,4 +131,7 @@ FAULTS = (
     Fault("rounding", "resize/x86_avx2.cc", "_mm256_set1_epi32(128)", "_mm256_set1_epi32(127)"),
     Fault("edge", "resize/x86_avx2.cc", "if (columns.edge > x) columns.edge = x;",
           "if (columns.edge > x) columns.edge = x + 1;"),
+    Fault("tap", "interpolate/x86_avx2.cc", "load_s16x16(bottom + right)", "load_s16x16(top + right)"),
+    Fault("rounding", "interpolate/x86_avx2.cc", "_mm256_set1_epi32(1 << 21)", "_mm256_set1_epi32((1 << 21) - 1)"),
+    Fault("edge", "interpolate/x86_avx2.cc", "right, k), args.c - c);", "right, k), args.c - c - 1);"),
 )  # fmt: skip

@@ -120,7 +120,7 @@ def expected_faults(kind: type[Op]) -> set[str]:
     names = {f"constant {i}" for i in range(len(node.constants))}
     names |= {field.name for field in fields(kind)} - FLOAT_FORM - {"axis"}
     names |= {"order"} if kind.opcode in ("Add", "Concat") else set()
-    return names | (set() if kind.opcode == "MaxPool2D" else {"zero point in", "zero point out"})
+    return names | (set() if kind.opcode in ("MaxPool2D", "Resize2D") else {"zero point in", "zero point out"})
 
 
 def outcome(graph: Graph, faulty: Graph, given: dict[str, Array]) -> str:

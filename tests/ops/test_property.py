@@ -58,6 +58,7 @@ DISTINGUISHED: dict[str, Mapping[str, tuple[object, ...]]] = {
     "Mul": CLAMPED | {"broadcast": BOTH},
     "Pad": sides(0, 1, 2) | pairs("channels", 0, 1, 2) | {"rescales": BOTH},
     "Reshape": {"rank": (2, 3, 4), "rescales": BOTH},
+    "Resize2D": {"rows between pixels": BOTH, "columns between pixels": BOTH},
     "Slice": {"axis": (1, 2, 3), "begin": (0, 1), "step": (1, 2), "rescales": BOTH},
     "Softmax": {"float out": BOTH},
     "Table": {},
@@ -144,6 +145,9 @@ def attribute_values(graph: Graph, node: Node) -> Iterator[tuple[str, object]]:
         square = window.kernel[0] == window.kernel[1] and window.stride[0] == window.stride[1]
         if square and getattr(window, "dilation", (1, 1)) == (1, 1):
             yield "window", f"{window.kernel[0]}x{window.kernel[1]} by {window.stride[0]}"
+    if op.opcode == "Resize2D":
+        for axis, name in zip(("rows", "columns"), node.constants, strict=True):
+            yield f"{axis} between pixels", bool((graph.constants[name] % 2048).any())
     yield "inputs", len(node.inputs)
     yield "broadcast", any(graph.types[name].shape != out.shape for name in node.inputs)
     yield "rank", len(out.shape)

@@ -58,6 +58,7 @@ OPCODES = {
     "Transpose": 13,
     "Mul": 14,
     "Slice": 15,
+    "Resize2D": 16,
 }
 
 

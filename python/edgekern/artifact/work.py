@@ -21,6 +21,8 @@ def _taps(graph: Graph, node: Node) -> int:
     if node.op.opcode in ("MaxPool2D", "AveragePool2D"):
         height, width = node.op.lower()[:2]
         return height * width
+    if node.op.opcode == "Resize2D":
+        return 4
     return 0
 
 

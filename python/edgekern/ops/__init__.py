@@ -16,6 +16,7 @@ from edgekern.ops.mean import Mean
 from edgekern.ops.mul import Mul
 from edgekern.ops.pad import Pad
 from edgekern.ops.reshape import Reshape
+from edgekern.ops.resize import Resize2D
 from edgekern.ops.slice import Slice
 from edgekern.ops.softmax import Softmax
 from edgekern.ops.table import Table
@@ -36,6 +37,7 @@ __all__ = [
     "Op",
     "Pad",
     "Reshape",
+    "Resize2D",
     "Slice",
     "Softmax",
     "Table",
