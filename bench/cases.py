@@ -221,6 +221,18 @@ def softmax(name: str) -> Iterator[tuple[str, Case]]:
     yield "floats", lambda: _core.softmax_run(name, x.at, CLASSES, table.at, p.at, 0, 1.0, [0, 255], 0, again)
 
 
+def layernorm(name: str) -> Iterator[tuple[str, Case]]:
+    """A picture, every pixel of it normalised."""
+    rng = np.random.default_rng(0)
+    c, again = CHANNELS, repeats(BYTE_MACS * PIXELS * CHANNELS)
+    x, y = Memory(PIXELS * c, rng), Memory(PIXELS * c, rng)
+    g, b = (Memory(4 * c, rng).put(rng.normal(0, 32, c).astype(np.float32).tobytes()) for _ in range(2))
+    yield (
+        "picture",
+        lambda: _core.layernorm_run(name, x.at, y.at, [c, c], PIXELS, c, 4.0, g.at, b.at, [0, 255], 128, again),
+    )
+
+
 def edge(name: str) -> Iterator[tuple[str, Case]]:
     """A picture of floats to bytes, and back."""
     rng = np.random.default_rng(0)
@@ -292,7 +304,7 @@ def kernel_cases() -> dict[str, Case]:
         for name in rows_of("resize"):
             for side in shapes_of(name, RESIZE):
                 yield f"{name}/{side}", resize(name, side)
-        for family in (pool, eltwise, softmax, edge, move, interpolate):
+        for family in (pool, eltwise, softmax, layernorm, edge, move, interpolate):
             for name in rows_of(family.__name__):
                 for what, case in family(name):
                     yield f"{name}/{what}", case

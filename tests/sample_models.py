@@ -123,6 +123,7 @@ def every_op(seed: int = 0) -> Artifact:
     x = b.reshape(x, (1, 7, 8, 9))
     places = (np.array([0, 3000, 6 * 2048], np.int32), np.arange(0, 7 * 2048 + 1, 1024, np.int32))
     x = b.add(make["Resize2D"](), (x,), (1, 3, 15, 9), places, q=b.types[x].quant)
+    x = b.add(make["LayerNorm"](0.5), (x,), b.shape(x), tuple(b.draw.normal(0, 16, (2, 9)).astype(np.float32)))
     mean = b.add(make["Mean"](float(np.float32(0.03))), (x,), (1, 1, 1, 9))
     x = b.add(make["Mul"](float(np.float32(0.03))), (x, mean), b.shape(x))
     scores = b.softmax(b.reshape(b.linear(x, 6), (1, 6)))

@@ -6,6 +6,7 @@
 #include "kernels/firstconv/firstconv.h"
 #include "kernels/interpolate/interpolate.h"
 #include "kernels/kernel.h"
+#include "kernels/layernorm/layernorm.h"
 #include "kernels/move/move.h"
 #include "kernels/pool/pool.h"
 #include "kernels/qgemm/qgemm.h"
@@ -25,6 +26,7 @@ void for_each_kernel(void (*visit)(const KernelRow& row, void* context), void* c
   for (size_t i = 0; i < kPoolKernelCount; ++i) visit(kPoolKernels[i].row, context);
   for (size_t i = 0; i < kInterpolateKernelCount; ++i) visit(kInterpolateKernels[i].row, context);
   for (size_t i = 0; i < kSoftmaxKernelCount; ++i) visit(kSoftmaxKernels[i].row, context);
+  for (size_t i = 0; i < kLayerNormKernelCount; ++i) visit(kLayerNormKernels[i].row, context);
 }
 
 }  // namespace ek

@@ -62,6 +62,10 @@ struct MulParams {
 struct SliceParams {
   int32_t axis, begin, step;
 };
+struct LayerNormParams {
+  int32_t lo, hi;
+  float epsilon;
+};
 struct TableParams {};
 struct SoftmaxParams {};
 struct ReshapeParams {};

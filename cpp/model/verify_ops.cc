@@ -9,8 +9,9 @@ namespace ek {
 namespace {
 
 constexpr int32_t kMaxWindow = 1 << 15;      // kernel sides, strides, dilations, padding
-constexpr int64_t kMaxPixels = 1 << 23;      // summed by one mean: 255 * 2^23 < 2^31
+constexpr int64_t kMaxPixels = 1 << 23;      // summed by one mean or layer norm: 255 * 2^23 < 2^31
 constexpr float kMaxMultiplier = 0x1p31f;    // |acc| < 2^31, so the product stays finite
+constexpr float kMaxEpsilon = 0x1p96f;       // so that no reciprocal of its root is subnormal
 constexpr int64_t kAccumulator = (int64_t{1} << 31) - 1;
 
 /// The runtime multiplies by s_in / s_out: it must be a number, or 0 times it is none.
@@ -279,6 +280,34 @@ ek_status check_Mul(const Check& c) {
   const bool pixel = b.rank == 4 && y.rank == 4 && b.dims[1] == 1 && b.dims[2] == 1 && b.dims[3] == y.dims[3];
   if (!pixel) EK_TRY(same_shape(c, b, y));
   EK_TRY(multiplier_rule(c, p.m));
+  return clamp_rule(c, p.lo, p.hi);
+}
+
+/// `count` float constants that no product makes infinite.
+ek_status reals_rule(const Check& c, uint32_t slot, int32_t count) {
+  EK_TRY(constant_rule(c, slot, EK_FLOAT32, {count}));
+  const auto* values = c.m.constant<float>(c.op.constants[slot]);
+  for (int32_t n = 0; n < count; ++n) {
+    if ((values[n] == 0.0f || std::isnormal(values[n])) && std::fabs(values[n]) < kMaxMultiplier) continue;
+    return c.bad_real(values + n, "constant.real", "it is 0, or normal and of a magnitude below 2^31");
+  }
+  return EK_OK;
+}
+
+ek_status check_LayerNorm(const Check& c) {
+  const auto& p = c.op.as<LayerNormParams>();
+  EK_TRY(is_int8(c, c.in()));
+  EK_TRY(is_int8(c, c.out()));
+  EK_TRY(same_shape(c, c.in(), c.out()));
+  const int32_t channels = hwc(c.in()).c;
+  if (channels > kMaxPixels) {
+    return c.bad(&c.in().dims[c.in().rank - 1], "tensor.dims", "at most 2^23 channels are summed", channels);
+  }
+  if (!std::isnormal(p.epsilon) || p.epsilon < 0.0f || !(p.epsilon < kMaxEpsilon)) {
+    return c.bad_real(&p.epsilon, "op.epsilon", "it is normal, above 0 and below 2^96");
+  }
+  EK_TRY(reals_rule(c, 0, channels));
+  EK_TRY(reals_rule(c, 1, channels));
   return clamp_rule(c, p.lo, p.hi);
 }
 

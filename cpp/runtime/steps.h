@@ -5,6 +5,7 @@
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/firstconv/firstconv.h"
 #include "kernels/interpolate/interpolate.h"
+#include "kernels/layernorm/layernorm.h"
 #include "kernels/pool/pool.h"
 #include "kernels/qgemm/qgemm.h"
 #include "kernels/softmax/softmax.h"
@@ -107,6 +108,12 @@ struct InterpolateStep {
   ptrdiff_t x_row, y_row;
 };
 
+struct LayerNormStep {
+  LayerNormArgs args;
+  void (*run)(const LayerNormArgs& args);
+  ptrdiff_t x_row, y_row;
+};
+
 struct MoveStep {
   void (*copy)(const MoveArgs& args);
   const MoveArgs* parts;
@@ -156,6 +163,7 @@ struct Step {
     MeanStep mean;
     EltwiseStep eltwise;
     SoftmaxStep softmax;
+    LayerNormStep layernorm;
     MoveStep move;
     InterpolateStep interpolate;
     SeparableStep separable;

@@ -343,6 +343,21 @@ def resize_run(
 ) -> str: ...
 def resize_scratch(out_w: int) -> int: ...
 def resize_select(isa: str) -> str: ...
+def layernorm_run(
+    name: str,
+    x: int,
+    y: int,
+    px: Sequence[int],
+    pixels: int,
+    c: int,
+    epsilon: float,
+    g: int,
+    b: int,
+    clamp: Sequence[int],
+    zero_out: int,
+    rounds: int = 1,
+) -> str: ...
+def layernorm_select(isa: str) -> str: ...
 def softmax_run(
     name: str,
     x: int,

@@ -11,6 +11,7 @@ void bind_resize(pybind11::module_& m);
 void bind_pool(pybind11::module_& m);
 void bind_eltwise(pybind11::module_& m);
 void bind_softmax(pybind11::module_& m);
+void bind_layernorm(pybind11::module_& m);
 void bind_move(pybind11::module_& m);
 void bind_edge(pybind11::module_& m);
 void bind_interpolate(pybind11::module_& m);

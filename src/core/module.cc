@@ -17,6 +17,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_pool(m);
   bind_eltwise(m);
   bind_softmax(m);
+  bind_layernorm(m);
   bind_move(m);
   bind_edge(m);
   bind_interpolate(m);

@@ -186,7 +186,15 @@ LIES: list[tuple[tuple[str, int, str, int, Any], str]] = [
     (("param", param("Slice", 2), "", 0, 0), "op.step"),
     (("param", param("Slice", 2), "", 0, 3), "tensor.dims"),
     (("param", param("Slice", 2), "", 0, 2**31 - 1), "tensor.dims"),
+    (("param", param("LayerNorm", 0), "", 0, -129), "op.lo"),
+    (("param", param("LayerNorm", 2), "", 0, 0), "op.epsilon"),
+    (("param", param("LayerNorm", 2), "", 0, 1), "op.epsilon"),
+    (("param", param("LayerNorm", 2), "", 0, 0xBF800000 - 2**32), "op.epsilon"),
+    (("param", param("LayerNorm", 2), "", 0, 0x6F800000), "op.epsilon"),  # 2^96
+    (("param", param("LayerNorm", 2), "", 0, 0x7FC00000), "op.epsilon"),
+    (("constant", constant_of("LayerNorm", 0), "dtype", 0, 5), "constant.dtype"),
     # shapes and quantisation of results
+    (("tensor", made_by("LayerNorm"), "dims", 1, 6), "tensor.dims"),
     (("tensor", made_by("Conv2D"), "dims", 1, 7), "tensor.dims"),
     (("tensor", made_by("DepthwiseConv2D"), "dims", 3, 7), "tensor.dims"),
     (("tensor", made_by("MaxPool2D"), "scale", 0, 0.5), "tensor.scale"),
@@ -258,6 +266,10 @@ def payload(opcode: str, slot: int, dtype: str, index: int, value: Any) -> bytes
         (payload("Softmax", 0, "<i4", 0, 2**23 - 1), "constant.table"),
         (payload("Softmax", 0, "<i4", 9, 2**23), "constant.table"),
         (payload("Softmax", 0, "<i4", 255, -1), "constant.table"),
+        (payload("LayerNorm", 0, "<f4", 8, 2.0**31), "constant.real"),
+        (payload("LayerNorm", 0, "<f4", 0, TINY), "constant.real"),
+        (payload("LayerNorm", 1, "<f4", 0, NAN), "constant.real"),
+        (payload("LayerNorm", 1, "<f4", 8, -INF), "constant.real"),
     ],
 )
 def test_a_lying_constant_is_named(data: bytes, field: str) -> None:

@@ -208,6 +208,7 @@ ROUNDING = [
     ("Reshape", "rescale", rescale_half_up),
     ("Transpose", "rescale", rescale_half_up),
     ("Slice", "rescale", rescale_half_up),
+    ("LayerNorm", "requantise", requantise_half_up),
     ("Add", "requantise_add", add_without_half),
     ("Softmax", "quantise", quantise_down),
 ]

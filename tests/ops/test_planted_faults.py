@@ -56,10 +56,31 @@ def question(opcode: str, seed: int) -> Question:
     return asked(single(registry()[opcode], seed).graph(), seed)
 
 
+def layer_norm_of_ties() -> Graph:
+    """Where the channels alternate between -128 and 127, every result lies on the tie of two steps, or would by one
+    rounding more: a rounding less, or one bit of the reciprocal root, gives the other step.
+    """
+    c, one = 45, np.float32(1)  # both the root and the division round
+    q = np.where(np.arange(c) % 2, 127, -128)
+    v = np.float32(c * (q * q).sum() - q.sum() ** 2)
+    t = (c * q - q.sum()).astype(np.float32) * (one / np.sqrt(v))
+    g, b = np.full(c, one), np.arange(c) // 2 % 2 + np.float32(0.5) - t  # 0.5 and 1.5 go to 0 and 2
+    half_bit = 2.0**-25  # of 0.5
+    for i in range(0, c, 3):  # t * g is 2^-25 once it is rounded, and a little more before
+        near = [np.float32(half_bit / float(t[i]) * (1 + k * 2.0**-24)) for k in range(-9, 10)]
+        fits = [n for n in near if t[i] * n == half_bit and float(t[i]) * float(n) > half_bit]
+        if fits:
+            g[i], b[i] = fits[0], 0.5
+    built = Builder((1, 1, 1, c))
+    epsilon = float(np.finfo(np.float32).tiny)
+    built.add(registry()["LayerNorm"](epsilon), ("t0",), (1, 1, 1, c), (g, b.astype(np.float32)), Quant(0.5, 0))
+    return built.graph({"y": "t1"})
+
+
 @cache
 def made_for(family: str) -> list[Question]:
-    """What few random graphs hold: first layers that firstconv takes, and a softmax of ties."""
-    graphs = []
+    """What few random graphs hold: first layers that firstconv takes, a softmax and a layer norm of ties."""
+    graphs = [layer_norm_of_ties()] if family == "layernorm" else []
     if family == "firstconv":
         for i, (c, k, n) in enumerate([(3, 3, 16), (1, 5, 8), (4, 3, 8), (3, 7, 8), (3, 3, 33), (3, 4, 9)]):
             b = Builder((1, 13, 14, c), i)

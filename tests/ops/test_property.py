@@ -53,6 +53,7 @@ DISTINGUISHED: dict[str, Mapping[str, tuple[object, ...]]] = {
     "Concat": {"axis": (1, 2, 3), "inputs": (1, 2, 3), "rescales": BOTH},
     "Conv2D": TAPS | {"groups": (1, 2, 3, 4)},
     "DepthwiseConv2D": TAPS | WINDOWS,
+    "LayerNorm": CLAMPED,
     "MaxPool2D": POOL,
     "Mean": CLAMPED,
     "Mul": CLAMPED | {"broadcast": BOTH},

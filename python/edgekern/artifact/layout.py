@@ -59,6 +59,7 @@ OPCODES = {
     "Mul": 14,
     "Slice": 15,
     "Resize2D": 16,
+    "LayerNorm": 17,
 }
 
 

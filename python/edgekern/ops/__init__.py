@@ -10,6 +10,7 @@ from edgekern.ops.average_pool import AveragePool2D
 from edgekern.ops.concat import Concat
 from edgekern.ops.conv2d import Conv2D
 from edgekern.ops.depthwise import DepthwiseConv2D
+from edgekern.ops.layer_norm import LayerNorm
 from edgekern.ops.linear import linear
 from edgekern.ops.max_pool import MaxPool2D
 from edgekern.ops.mean import Mean
@@ -31,6 +32,7 @@ __all__ = [
     "Concat",
     "Conv2D",
     "DepthwiseConv2D",
+    "LayerNorm",
     "MaxPool2D",
     "Mean",
     "Mul",
