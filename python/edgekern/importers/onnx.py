@@ -16,7 +16,7 @@ import numpy as np
 
 from edgekern.errors import CompileError, EdgekernError, ShapeError, UnsupportedOpError
 from edgekern.graph.graph import Graph, Port
-from edgekern.importers import _layers, _pointwise, _products, _quantised, _shapes, _slices
+from edgekern.importers import _layers, _normalisation, _pointwise, _products, _quantised, _shapes, _slices
 from edgekern.importers._builder import Builder
 from edgekern.importers._image import guess_layout
 from edgekern.importers._layout import Value
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["OPSETS", "import_onnx", "load_onnx", "supported"]
 
 OPSETS = (7, 28)  # the oldest and the newest operator set that the tests read
-_FAMILIES = (_layers, _pointwise, _products, _quantised, _shapes, _slices)  # each enters its operators into HANDLERS
+#: Each enters its operators into HANDLERS.
+_FAMILIES = (_layers, _normalisation, _pointwise, _products, _quantised, _shapes, _slices)
 _DOMAINS = ("", "ai.onnx")
 _TYPES = {"FLOAT": DType.FLOAT32, "UINT8": DType.UINT8, "INT8": DType.INT8}  # of ports
 _INSTEAD = {  # the way out, where there is one
@@ -45,7 +46,7 @@ _INSTEAD = {  # the way out, where there is one
 
 def supported() -> tuple[str, ...]:
     """Names of the ONNX operators that can stand on the path of an activation."""
-    return tuple(sorted(HANDLERS))
+    return tuple(sorted(name for name in HANDLERS if not name.startswith(f"{_normalisation.OWN_DOMAIN}.")))
 
 
 def import_onnx(
@@ -93,7 +94,7 @@ class _Reader:
         inputs = tuple(self._input(i) for i in graph.input if i.name not in self.values)
         if not inputs:
             raise CompileError("the model has no input")
-        for number, node in enumerate(graph.node):
+        for number, node in enumerate(_normalisation.fused(graph)):
             self._node(node, f"{node.name or '#' + str(number)} ({node.op_type})")
         problems = [text for text in dict.fromkeys(self.refusals.values()) if text]
         if problems:

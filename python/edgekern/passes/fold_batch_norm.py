@@ -2,6 +2,7 @@
 """A per-channel affine (batch norm, bias, scale) joins its neighbours where the result is the same function.
 
 - affine after affine: one affine;
+- affine after a layer norm: into its scale and bias;
 - affine after a convolution, nothing between: into its weights and bias;
 - affine before a convolution without padding, or a mere scale before any convolution: into its weights and bias.
   With padding an offset stays: the border of the convolution's input is 0, not the affine of 0.
@@ -18,6 +19,7 @@ from edgekern.ops._op import NO_CLIP
 from edgekern.ops.affine import Affine
 from edgekern.ops.conv2d import Conv2D
 from edgekern.ops.depthwise import DepthwiseConv2D
+from edgekern.ops.layer_norm import LayerNorm
 from edgekern.passes._rewrite import only_reader, rebuild
 from edgekern.types import Array
 
@@ -60,14 +62,14 @@ def _join_one(graph: Graph) -> Graph | None:
 
 def _joined(graph: Graph, first: Node, second: Node) -> Pair | None:
     """Weights and bias of both as one, in float64; None if they do not join."""
-    if not isinstance(first.op, (Affine, Conv2D, DepthwiseConv2D)):
+    if not isinstance(first.op, (Affine, Conv2D, DepthwiseConv2D, LayerNorm)):
         return None
     if not isinstance(second.op, (Affine, Conv2D, DepthwiseConv2D)):
         return None
     w1, b1 = (graph.constants[name].astype(np.float64) for name in first.constants)
     w2, b2 = (graph.constants[name].astype(np.float64) for name in second.constants)
     if isinstance(second.op, Affine):
-        per_output = w2 if isinstance(first.op, (Affine, DepthwiseConv2D)) else w2.reshape(-1, 1, 1, 1)
+        per_output = w2.reshape(-1, 1, 1, 1) if isinstance(first.op, Conv2D) else w2
         return w1 * per_output, b1 * w2 + b2
     if not isinstance(first.op, Affine) or (any(second.op.pads) and (b1 != 0).any()):
         return None
