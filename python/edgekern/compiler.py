@@ -15,6 +15,7 @@ from edgekern.artifact import Artifact, Decision, write
 from edgekern.calibrate.accuracy import Measure, judge_of
 from edgekern.calibrate.bias import correct_biases, frames_at_once
 from edgekern.calibrate.clipping import check_method, min_max, search_weight_scales
+from edgekern.calibrate.equalise import equalise, observe_again
 from edgekern.calibrate.integer import channel_axis
 from edgekern.calibrate.ranges import Progress, decisive, frames_per_chunk, observe, ranges, unseen
 from edgekern.calibrate.samples import Sampler, frames_of
@@ -78,6 +79,7 @@ class Settings:
     Attributes:
         method: Of choosing ranges: "mse", "minmax" or "percentile".
         bias_correction: Whether biases make up for the mean error of their channel.
+        equalise: Whether channels of far different ranges are brought together where that changes nothing in float.
         temperature: Divides the logits before the final softmax.
         abstain_threshold: Least confidence that is not an abstention, for classifiers.
         max_drop: Points of accuracy that may be lost; None: any.
@@ -85,6 +87,7 @@ class Settings:
 
     method: str = "mse"
     bias_correction: bool = True
+    equalise: bool = True
     temperature: float = 1.0
     abstain_threshold: float = 0.0
     max_drop: float | None = None
@@ -107,6 +110,7 @@ def compile(
     labels: Iterable[str] | None = None,
     method: str = "mse",
     bias_correction: bool = True,
+    equalise: bool = True,
     temperature: float = 1.0,
     abstain_threshold: float = 0.0,
     accuracy: Iterable[tuple[Any, int]] | Measure | None = None,
@@ -132,6 +136,8 @@ def compile(
         labels: Names of the classes.
         method: "mse" (least squared error), "minmax" or "percentile" (99.99 %).
         bias_correction: Make up for the mean error int8 gives each channel.
+        equalise: Bring channels of far different ranges together, by powers of two between layers that leave the
+            float network as it is.
         temperature: Divides the logits before the final softmax.
         abstain_threshold: Least confidence that is not an abstention.
         accuracy: Labelled samples (sample as in `calibration`, class number), or a function that measures: it gets
@@ -158,7 +164,7 @@ def compile(
     """
     from edgekern.model import Model
 
-    settings = Settings(method, bias_correction, temperature, abstain_threshold, max_drop)
+    settings = Settings(method, bias_correction, equalise, temperature, abstain_threshold, max_drop)
     artifact, _ = build(source, calibration, preprocess, labels, settings, accuracy, progress, example)
     return Model.from_bytes(write(artifact))
 
@@ -199,11 +205,19 @@ def build(
     chosen: dict[str, tuple[float, float]] = {}
     if calibration is not None or not _quantised(graph):
         seen = observe(graph, sampler, progress)
+        factors: dict[str, Array] = {}
+        if settings.equalise:
+            graph, factors = equalise(graph, seen)
+        if factors:
+            seen = observe_again(graph, factors, seen, sampler.held())
+            changes = (*changes, f"equalised: {len(factors)} tensors")
         chosen = {**ranges(seen, settings.method), **{name: min_max(seen[name]) for name in decisive(graph)}}
     if preprocess is not None:
         chosen[graph.inputs[0].tensor] = _byte_range(preprocess)
     integer = verify(quantise.run(graph, chosen, _weight_scales(graph, settings.method, progress)))
-    if settings.bias_correction and sampler.count and not graph.weight_scales:
+    corrected = settings.bias_correction and sampler.count > 0 and not graph.weight_scales
+    settings = replace(settings, bias_correction=corrected)  # what the file tells is what was done
+    if corrected:
         integer = verify(correct_biases(graph, integer, sampler.held(), progress))
     outside = integer if preprocess is None else _byte_port(integer, preprocess)
     provenance = provenance_of(data, sampler, settings)

@@ -125,6 +125,7 @@ def provenance_of(data: bytes, sampler: Sampler, settings: Settings) -> dict[str
         "source_sha256": hashlib.sha256(data).hexdigest(),
         "calibration": {"samples": sampler.count, "sha256": sampler.digest, "method": settings.method},
         "bias_correction": settings.bias_correction,
+        "equalise": settings.equalise,
         "edgekern": _version(),
         "numpy": np.__version__,
         "blas": _blas(),

@@ -106,7 +106,7 @@ class Report:
         bytes: Of the model file.
         macs: Multiply-accumulates for one frame.
         parameters: Elements of the float weights and biases.
-        changes: What the passes fused, folded and removed.
+        changes: What the passes fused, folded and removed, and equalisation scaled.
         unsupported: Operators that could not be compiled, by name: none in a model that exists.
         costs: Of the layers, the worst first; empty if they were not asked for.
     """
@@ -179,7 +179,7 @@ class Report:
             a = self.accuracy
             lines.append(f"accuracy on {a.samples} samples: float {a.float32:.2%}, int8 {a.int8:.2%}")
         lines += [f"costs {cost}" for cost in self.costs]
-        lines += ["", *(f"fused: {change}" for change in self.changes)]
+        lines += ["", *(f"changed: {change}" for change in self.changes)]
         biases = ", biases corrected" if self.bias_correction else ""
         ratio = self.source_bytes / max(self.bytes, 1)
         lines += [

@@ -67,7 +67,7 @@ def test_pictures_give_a_model_that_takes_pictures(
     command += ["--mean", "0.485,0.456,0.406", "--std", "0.25", "--labels", str(labels)]
     assert main([*command, "-o", str(out)]) == 0
     text = capsys.readouterr().out
-    for word in ("SQNR dB", "Conv2D", "Float against int8 on 6 samples", "fused: ", "net.ekm: "):
+    for word in ("SQNR dB", "Conv2D", "Float against int8 on 6 samples", "changed: ", "net.ekm: "):
         assert word in text
     model = load(out)
     assert model.labels == ("a", "b", "c", "d")

@@ -244,7 +244,7 @@ def test_a_model_tells_its_report(compiled: edgekern.Model, tmp_path: Path) -> N
         assert [n.name for n in told.worst(3)] == [n.name for n in report.worst(3)]
         assert told.layers == tuple(replace(n, sqnr=round(n.sqnr, 1)) for n in report.layers)
         assert told.to_json() == report.to_json()
-    for word in ("SQNR", "Conv2D Conv_a [8, 6, 8]", "same class", "fused: ", "biases corrected", "times as many"):
+    for word in ("SQNR", "Conv2D Conv_a [8, 6, 8]", "same class", "changed: ", "biases corrected", "times as many"):
         assert word in str(report)
     assert edgekern.Model.from_bytes(write(replace(artifact, provenance={}))).report is None
     for wrong in ({}, [], {**report.to_json(), "sqnr": [1.0]}, {**report.to_json(), "colour": 1}):

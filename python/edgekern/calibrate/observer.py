@@ -20,7 +20,7 @@ _LEAST = -40  # the smallest range is +-2^-40
 
 
 class Histogram:
-    """Counts of values in [-2^exponent, 2^exponent), least and greatest value, and how many are exactly 0.
+    """Counts of values in [-2^exponent, 2^exponent), ends (of each channel, too), and how many are exactly 0.
 
     Args:
         name: Of the tensor, for messages.
@@ -39,6 +39,8 @@ class Histogram:
         self.zeros = 0
         self.exponent = _LEAST
         self.counts = np.zeros(BINS, np.int64)
+        self.lows = np.full(1, np.inf, np.float32)
+        self.highs = -self.lows
 
     def add(self, values: Array) -> None:
         """Counts float32 values of any shape.
@@ -56,6 +58,8 @@ class Histogram:
                 hint="Check the model's weights and the calibration samples.",
             )
         self.low, self.high = min(self.low, low), max(self.high, high)
+        rows = x.reshape(-1, np.shape(values)[-1] if np.ndim(values) > 1 else 1)
+        self.lows, self.highs = np.minimum(self.lows, rows.min(axis=0)), np.maximum(self.highs, rows.max(axis=0))
         self._reach(max(-low, high))
         width = np.float32(2.0 ** (self.exponent + 1) / BINS)
         used = x[x != 0]
@@ -77,6 +81,11 @@ class Histogram:
         """The middle of each bin, float64."""
         width = 2.0 ** (self.exponent + 1) / BINS
         return (np.arange(BINS) - _HALF + 0.5) * width
+
+    @property
+    def peaks(self) -> Array:
+        """Greatest magnitude of each channel, the last dimension."""
+        return np.maximum(self.highs, -self.lows)
 
     @property
     def total(self) -> int:

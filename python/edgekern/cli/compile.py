@@ -59,6 +59,7 @@ def compile(
     labels: Annotated[Path | None, typer.Option(help="Text file with the classes' names, one a line.")] = None,
     method: Annotated[str, typer.Option(help="How ranges are chosen: mse, minmax or percentile.")] = "mse",
     bias_correction: Annotated[bool, typer.Option(help="Make up for the mean error of each channel.")] = True,
+    equalise: Annotated[bool, typer.Option(help="Bring channels of far different ranges together.")] = True,
     temperature: Annotated[float, typer.Option(help="Divides the logits before the final softmax.")] = 1.0,
     abstain_threshold: Annotated[float, typer.Option(help="Least confidence that is not an abstention.")] = 0.0,
     accuracy: Annotated[
@@ -83,7 +84,7 @@ def compile(
     check_target(out)
     names = read_text(labels).splitlines() if labels else []
     tensors = sorted(calibration.glob("*.npy")) if calibration and calibration.is_dir() else []
-    settings = Settings(method, bias_correction, temperature, abstain_threshold, max_drop)
+    settings = Settings(method, bias_correction, equalise, temperature, abstain_threshold, max_drop)
     pixels: dict[str, Any] = {"size": size, "scale": scale, "mean": mean, "std": std}
     pixels |= {"channels": channels, "layout": layout, "margin": margin}
     totals = {"calibrate": len(tensors)}
