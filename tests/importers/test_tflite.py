@@ -97,6 +97,8 @@ def test_a_uint8_model_is_the_same_model_128_higher(zero: int) -> None:
     wanted = written_out((x[0] ^ 128).view(np.int8), w, held(data, "b", np.int32), np.full(7, np.float32(0.02)), 1)
     assert len(np.unique(wanted)) > 20
     assert (made.trace(x)["y"][0] == wanted).all()
+    assert made.report is not None
+    assert made.report.layers[0].macs == made.report.macs == 6 * 5 * 7 * 36  # in one part of weights or several
     assert made.run(x).dtype == np.uint8
     assert (made.run(x) == made.reference(x)).all()
 

@@ -212,7 +212,8 @@ class Conv2D(Op):
         return y.reshape(len(x), *out.shape[1:])
 
     def macs(self, output: TensorType, constants: Sequence[Array]) -> int:
-        return output.size * int(constants[0].size // output.shape[-1])
+        depth: int = constants[0].shape[3]
+        return output.size * self.kernel[0] * self.kernel[1] * depth  # the parts of a weight count once
 
     def lower(self) -> tuple[int, ...]:
         return (*self.kernel, *self.stride, *self.dilation, *self.pads, self.groups, *self.clamp)

@@ -84,7 +84,7 @@ class DepthwiseConv2D(Op):
         return quant.requantise(acc, m, quant_of(out).zero_point, *self.clamp)
 
     def macs(self, output: TensorType, constants: Sequence[Array]) -> int:
-        return output.size * int(constants[0].size // output.shape[-1])
+        return output.size * self.kernel[0] * self.kernel[1]  # the parts of a weight count once
 
     def lower(self) -> tuple[int, ...]:
         return (*self.kernel, *self.stride, *self.dilation, *self.pads, *self.clamp)
