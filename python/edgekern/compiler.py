@@ -36,6 +36,7 @@ from edgekern.passes import (
     remove_no_ops,
     requantise_copies,
 )
+from edgekern.passes._rewrite import made_of
 from edgekern.preprocess import Preprocess
 from edgekern.record import (
     COMPARED,
@@ -173,10 +174,12 @@ def optimise(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     """The float graph after all passes, and what changed."""
     changes = []
     for name, run in PASSES:
-        before = len(graph.nodes)
+        before, parts = len(graph.nodes), made_of(*graph.nodes)
         graph = verify(run(graph))
         if len(graph.nodes) != before:
             changes.append(f"{name}: {before} -> {len(graph.nodes)} nodes")
+        left = set(made_of(*graph.nodes))
+        graph = replace(graph, removed=(*graph.removed, *((part[1], name) for part in parts if part not in left)))
     return graph, tuple(changes)
 
 

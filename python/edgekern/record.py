@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import metadata
@@ -18,7 +19,7 @@ from edgekern.calibrate.samples import Sampler
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
 from edgekern.graph.run import feed, fetch
-from edgekern.report import Report
+from edgekern.report import Removed, Report
 from edgekern.types import Array, DType
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def report_of(
         macs=sum(row.macs for row in rows),
         parameters=sum(value.size for value in graph.constants.values()),
         changes=changes,
+        removed=tuple(Removed(op, count, why) for (op, why), count in Counter(graph.removed).items()),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-__all__ = ["Accuracy", "Cost", "Layer", "OutputError", "Report"]
+__all__ = ["Accuracy", "Cost", "Layer", "OutputError", "Removed", "Report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Layer:
         macs: Multiply-accumulates for one frame.
         bytes: Of its constants.
         sqnr: Signal to quantisation noise of its result in dB, over calibration samples; infinite if exact.
+        made_of: Operators of the source nodes it stands for; none where it only joins others.
     """
 
     name: str
@@ -30,6 +31,22 @@ class Layer:
     macs: int
     bytes: int
     sqnr: float
+    made_of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Source nodes of one operator of which nothing is left.
+
+    Attributes:
+        op: Operator of the source model.
+        count: How many.
+        why: What became of them, or the pass that took them out.
+    """
+
+    op: str
+    count: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +126,7 @@ class Report:
         changes: What the passes fused, folded and removed, and equalisation scaled.
         unsupported: Operators that could not be compiled, by name: none in a model that exists.
         costs: Of the layers, the worst first; empty if they were not asked for.
+        removed: Source nodes of which nothing is left, by operator and reason.
     """
 
     method: str
@@ -125,6 +143,7 @@ class Report:
     changes: tuple[str, ...]
     unsupported: tuple[str, ...] = ()
     costs: tuple[Cost, ...] = ()
+    removed: tuple[Removed, ...] = ()
 
     def worst(self, count: int = 5) -> Sequence[Layer]:
         """The layers with the lowest SQNR, worst first."""
@@ -133,7 +152,8 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Plain data for a model file's provenance: decibels to a tenth, None for infinite ones.
 
-        Of layers only their decibels, in the order of the file's nodes: the rest stands in its graph.
+        Of layers only their decibels and what they are made of, in the order of the file's nodes: the rest stands in
+        its graph.
         """
         data = asdict(self)
         for entry in (*data["outputs"], *data["layers"]):
@@ -141,6 +161,8 @@ class Report:
         if not data["costs"]:
             del data["costs"]
         data["sqnr"] = [entry["sqnr"] for entry in data.pop("layers")]
+        kinds = list(dict.fromkeys(layer.made_of for layer in self.layers))
+        data["made_of"] = {"kinds": kinds, "layers": [kinds.index(layer.made_of) for layer in self.layers]}
         return data
 
     @classmethod
@@ -156,8 +178,11 @@ class Report:
         """
         values = dict(data)
         accuracy = values["accuracy"]
-        pairs = zip(layers, values.pop("sqnr"), strict=True)
-        values["layers"] = tuple(replace(layer, sqnr=_decibels(sqnr)) for layer, sqnr in pairs)
+        sqnr, parts = values.pop("sqnr"), values.pop("made_of", None)  # reports of old files tell no parts
+        made_of = [tuple(parts["kinds"][i]) for i in parts["layers"]] if parts else [()] * len(sqnr)
+        rows = zip(layers, sqnr, made_of, strict=True)
+        values["layers"] = tuple(replace(layer, sqnr=_decibels(db), made_of=made) for layer, db, made in rows)
+        values["removed"] = tuple(Removed(**entry) for entry in values.get("removed", ()))
         values["outputs"] = tuple(OutputError(**{**o, "sqnr": _decibels(o["sqnr"])}) for o in values["outputs"])
         values["accuracy"] = None if accuracy is None else Accuracy(**accuracy)
         values["costs"] = tuple(Cost(**cost) for cost in values.get("costs", ()))
@@ -168,7 +193,9 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{'SQNR dB':>8} {'MACs':>12} {'bytes':>10}  layer"]
         lines += [
-            f"{_text(n.sqnr):>8} {n.macs:12,} {n.bytes:10,}  {n.op} {n.name} {list(n.shape)}" for n in self.layers
+            f"{_text(n.sqnr):>8} {n.macs:12,} {n.bytes:10,}  {n.op} {n.name} {list(n.shape)}"
+            + (f" of {' + '.join(n.made_of)}" if n.made_of else "")
+            for n in self.layers
         ]
         lines += ["", f"Float against int8 on {self.compared_samples} samples:"]
         lines += [
@@ -180,6 +207,7 @@ class Report:
             lines.append(f"accuracy on {a.samples} samples: float {a.float32:.2%}, int8 {a.int8:.2%}")
         lines += [f"costs {cost}" for cost in self.costs]
         lines += ["", *(f"changed: {change}" for change in self.changes)]
+        lines += [f"nothing left of: {r.count} {r.op} ({r.why})" for r in self.removed]
         biases = ", biases corrected" if self.bias_correction else ""
         ratio = self.source_bytes / max(self.bytes, 1)
         lines += [

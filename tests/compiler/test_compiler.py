@@ -247,7 +247,8 @@ def test_a_model_tells_its_report(compiled: edgekern.Model, tmp_path: Path) -> N
     for word in ("SQNR", "Conv2D Conv_a [8, 6, 8]", "same class", "changed: ", "biases corrected", "times as many"):
         assert word in str(report)
     assert edgekern.Model.from_bytes(write(replace(artifact, provenance={}))).report is None
-    for wrong in ({}, [], {**report.to_json(), "sqnr": [1.0]}, {**report.to_json(), "colour": 1}):
+    odd = {**report.to_json(), "made_of": {"kinds": [], "layers": [7] * len(report.layers)}}
+    for wrong in ({}, [], {**report.to_json(), "sqnr": [1.0]}, {**report.to_json(), "colour": 1}, odd):
         lying = edgekern.Model.from_bytes(write(replace(artifact, provenance={"report": wrong})))
         with pytest.raises(CorruptModelError, match="report"):
             _ = lying.report

@@ -52,7 +52,8 @@ def layers(original: Graph, integer: Graph, feeds: Feeds, progress: Progress = u
         size = sum(integer.constants[name].nbytes for name in coded.constants)
         ratio = _sqnr(float((exact.astype(np.float64) ** 2).sum()), noise)
         kind = type(node.op).__name__
-        found.append(Layer(node.name or node.output, kind, held.shape[1:], node.op.macs(held, constants), size, ratio))
+        macs, made_of = node.op.macs(held, constants), tuple(operator for _, operator in node.made_of)
+        found.append(Layer(node.name or node.output, kind, held.shape[1:], macs, size, ratio, made_of))
         for name in set(node.inputs):
             if last[name] == node.output:
                 del floats[name], ints[name]

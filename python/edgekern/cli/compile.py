@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,9 +14,10 @@ from zipfile import BadZipFile
 import numpy as np
 import typer
 
+from edgekern.cli.inspect import describe, layer_facts, page_of
 from edgekern.cli.pictures import Folder, class_number, read_labels, read_text
 from edgekern.cli.screen import Json, print_json, say, steps
-from edgekern.cli.target import check_target
+from edgekern.cli.target import check_target, save_text
 from edgekern.errors import InputError
 from edgekern.model import Model
 from edgekern.preprocess import CHANNELS, Preprocess
@@ -72,6 +71,7 @@ def compile(
     max_drop: Annotated[
         float | None, typer.Option(help="Refuse a model that loses more points of --accuracy than this, such as 0.3.")
     ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report as one HTML page, too.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compile a network to an int8 model file, and compare the two.
@@ -81,7 +81,11 @@ def compile(
     from edgekern.artifact import write
     from edgekern.compiler import Settings, build
 
-    check_target(out)
+    for target in (out, report):
+        if target is not None:
+            check_target(target)
+    if report is not None and report.resolve() == out.resolve():
+        raise typer.BadParameter(f"--report {report} is the model file")
     names = read_text(labels).splitlines() if labels else []
     tensors = sorted(calibration.glob("*.npy")) if calibration and calibration.is_dir() else []
     settings = Settings(method, bias_correction, equalise, temperature, abstain_threshold, max_drop)
@@ -105,13 +109,25 @@ def compile(
             samples, totals["calibrate"] = iter(pictures), len(pictures)
         judged = None if accuracy is None else _labelled(stack, accuracy, names)
         progress = stack.enter_context(steps(_STEPS, totals))
-        artifact, report = build(network, samples, preprocess, names or None, settings, judged, progress)
-    Model.from_bytes(write(artifact)).save(out)  # loading runs the known answer
+        artifact, found = build(network, samples, preprocess, names or None, settings, judged, progress)
+    _save(write(artifact), out, report)
     if as_json:
-        layers = [{**asdict(n), "sqnr": _finite(n.sqnr)} for n in report.layers]
-        print_json({"file": str(out), **report.to_json(), "layers": layers})
+        print_json({"file": str(out), **found.to_json(), "layers": layer_facts(found)})
     else:
-        say(f"{report}\n\n{out}: {report.bytes:,} bytes")
+        say(f"{found}\n\n{out}: {found.bytes:,} bytes")
+
+
+def _save(data: bytes, out: Path, page: Path | None) -> None:
+    """Writes the model file, and the page if there is to be one: both or none."""
+    model = Model.from_bytes(data)  # runs the known answer
+    if page is not None:
+        save_text(page, page_of(model, data, describe(model, out, data, selftest=True)))
+    try:
+        model.save(out)
+    except BaseException:
+        if page is not None:
+            page.unlink(missing_ok=True)
+        raise
 
 
 def _refuse_useless(pixels: Mapping[str, Any], calibration: Path | None) -> None:
@@ -148,10 +164,6 @@ def _labelled(stack: ExitStack, table: Path, names: Sequence[str]) -> Iterator[t
     for line in lines:
         sample = _tensor(table.parent / line.file) if line.file.endswith(".npy") else folder.read(line.file)
         yield sample, class_number(line, names, classes)
-
-
-def _finite(decibels: float) -> float | None:
-    return round(decibels, 1) if math.isfinite(decibels) else None
 
 
 def _tensor(path: Path) -> np.ndarray[Any, Any]:

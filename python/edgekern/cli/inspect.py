@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,19 +12,32 @@ from typing import Annotated, Any
 import typer
 
 from edgekern import _core
+from edgekern.artifact import read
+from edgekern.cli.page import report_page
 from edgekern.cli.screen import Json, print_json, print_table, say, tail
-from edgekern.model import Model, TensorInfo, load
+from edgekern.cli.target import check_target, save_text
+from edgekern.model import Model, TensorInfo
+from edgekern.report import Report
 
 
 def inspect(
     model: Annotated[Path, typer.Argument(help="A compiled model, *.ekm.")],
     isa: Annotated[str | None, typer.Option(help="Cap on instruction sets, such as avx2 or scalar.")] = None,
     selftest: Annotated[bool, typer.Option("--selftest/--no-selftest", help="Check the file's known answer.")] = True,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page, too.")] = None,
+    time: Annotated[bool, typer.Option("--time", help="Measure every step here, on one frame.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show a model's tensors, preprocess, memory, provenance and the kernel of every op."""
-    loaded = load(model, isa=isa, selftest=selftest)
-    facts = describe(loaded, model, selftest)
+    """Show a model's tensors, preprocess, memory, provenance, report and the kernel of every op."""
+    if html is not None:
+        check_target(html)
+    data = model.read_bytes()
+    loaded = Model.from_bytes(data, isa=isa, selftest=selftest)
+    if time:
+        loaded.profile()
+    facts = describe(loaded, model, data, selftest)
+    if html is not None:
+        save_text(html, page_of(loaded, data, facts))
     if as_json:
         print_json(facts)
         return
@@ -33,8 +47,14 @@ def inspect(
         for t in ports
     ]
     print_table("", ("", "tensor", "dtype, shape", "int8 inside"), rows, left=4)
-    steps = [(tail(s["name"], 40), s["op"], s["kernel"], f"{s['macs']:,}") for s in facts["steps"]]
-    print_table("\nSteps", ("name", "op", "kernel", "MACs"), steps, left=3)
+    columns = ("name", "op", "kernel", "MACs", *(("us",) if time else ()))
+    steps = [
+        (tail(s["name"], 40), s["op"], s["kernel"], f"{s['macs']:,}", f"{s['nanoseconds'] / 1000:.2f}")[: len(columns)]
+        for s in facts["steps"]
+    ]
+    print_table("\nSteps", columns, steps, left=3)
+    if loaded.report is not None:
+        say(f"\n{loaded.report}")
     memory = facts["memory"]
     say(
         f"\nfile {facts['bytes']:,} bytes, format {facts['format_version']}, "
@@ -54,16 +74,32 @@ def inspect(
                 say(f"  {line}")
 
 
-def describe(model: Model, path: Path, selftest: bool) -> dict[str, Any]:
+def page_of(model: Model, data: bytes, facts: Mapping[str, Any]) -> str:
+    """The report as an HTML page.
+
+    Args:
+        model: Loaded from the data.
+        data: Bytes of the model file.
+        facts: What `describe` gathered.
+    """
+    return report_page(read(data).graph, model.report, facts, model.plan())
+
+
+def layer_facts(report: Report) -> list[dict[str, Any]]:
+    """The layers as plain data; decibels to a tenth, None for infinite ones."""
+    return [{**asdict(n), "sqnr": round(n.sqnr, 1) if math.isfinite(n.sqnr) else None} for n in report.layers]
+
+
+def describe(model: Model, path: Path, data: bytes, selftest: bool) -> dict[str, Any]:
     """Gathers what `inspect` prints, as plain data."""
-    header = _core.Model(path.read_bytes()).describe()
+    header = _core.Model(data).describe()
     answer = "none in the file"
     if header["has_known_answer"]:
         answer = "passed" if selftest else "not checked"
-    steps = [{"name": s.name, "op": s.op, "kernel": s.kernel, "macs": s.macs} for s in model.plan()]
+    steps = [asdict(s) for s in model.plan()]
     return {
         "file": str(path),
-        "bytes": path.stat().st_size,
+        "bytes": len(data),
         "format_version": header["format_version"],
         "arithmetic_version": header["arithmetic_version"],
         "known_answer": answer,
@@ -75,6 +111,7 @@ def describe(model: Model, path: Path, selftest: bool) -> dict[str, Any]:
         "memory": asdict(model.memory_plan()),
         "macs": sum(s["macs"] for s in steps),
         "steps": steps,
+        "layers": [] if model.report is None else layer_facts(model.report),
         "provenance": dict(model.provenance),
     }
 

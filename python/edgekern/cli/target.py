@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
 from edgekern.errors import InputError
 
-__all__ = ["check_target"]
+__all__ = ["check_target", "save_text"]
 
 
 def check_target(path: Path) -> None:
@@ -26,3 +27,15 @@ def check_target(path: Path) -> None:
             probe.write(b"\0")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def save_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("x", encoding="utf-8") as file:
+            file.write(text)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

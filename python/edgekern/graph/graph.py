@@ -30,6 +30,7 @@ class Node:
         constants: Names of constants, in the operator's order.
         output: Name of the tensor it makes.
         name: Name of the node in the source model, for reports.
+        made_of: Name and operator of each source node it stands for, for reports.
     """
 
     op: Op
@@ -37,6 +38,7 @@ class Node:
     constants: tuple[str, ...]
     output: str
     name: str = ""
+    made_of: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Graph:
         constants: Value of every constant.
         weight_scales: Scales [N] by the name of a constant that the source model holds as integers, zero points taken
             off. Only in float graphs.
+        removed: Operator of each source node of which nothing is left, and why, for reports.
     """
 
     inputs: tuple[Port, ...]
@@ -80,6 +83,7 @@ class Graph:
     types: Mapping[str, TensorType]
     constants: Mapping[str, Array] = field(default_factory=dict)
     weight_scales: Mapping[str, Array] = field(default_factory=dict)
+    removed: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def consumers(self) -> dict[str, list[Node]]:
         """Nodes that read each tensor; graph outputs are not counted."""

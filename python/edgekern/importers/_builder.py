@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from edgekern.errors import CompileError, UnsupportedOpError
-from edgekern.graph.graph import Node
+from edgekern.graph.graph import Graph, Node, Port
 from edgekern.importers._layout import Value, regroup
 from edgekern.ops._op import Op
 from edgekern.ops.reshape import Reshape
@@ -31,6 +31,8 @@ class Builder:
         weight_scales: Of constants that the source model holds as integers, by name.
         place: Name of the source tensor being made; ours are called after it.
         node: Name of the source node being read.
+        kind: Its operator, for reports.
+        removed: Operator of each source node that left none of ours, and why.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -39,7 +41,31 @@ class Builder:
     weight_scales: dict[str, Array] = field(default_factory=dict)
     place: str = ""
     node: str = ""
+    kind: str = ""
+    removed: list[tuple[str, str]] = field(default_factory=list)
+    _made: int = 0
     _moves: dict[object, str] = field(default_factory=dict)
+
+    # ---- what comes of a source node -------------------------------------------------------------
+
+    def begin(self, place: str, node: str, kind: str) -> None:
+        """What is made from here on comes of this source node; no kind: of none, it joins the others."""
+        self.place, self.node, self.kind = place, node, kind
+        self._made = len(self.nodes)
+
+    def end(self) -> None:
+        """The source node is read."""
+        if len(self.nodes) == self._made:
+            what = "the quantisation of a tensor" if "quantize" in self.kind.lower() else "nothing to compute"
+            self.removed.append((self.kind, what))
+
+    def graph(self, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> Graph:
+        """What was made, between these ports."""
+        nodes, removed = tuple(self.nodes), tuple(self.removed)
+        return Graph(inputs, outputs, nodes, dict(self.types), dict(self.constants), dict(self.weight_scales), removed)
+
+    def _made_of(self) -> tuple[tuple[str, str], ...]:
+        return ((self.node, self.kind),) if self.kind else ()
 
     # ---- making ---------------------------------------------------------------------------------
 
@@ -55,7 +81,7 @@ class Builder:
             self.constants[name] = np.ascontiguousarray(constant)
             names.append(name)
         self.types[output] = op.infer([self.types[name] for name in inputs], constants)
-        self.nodes.append(Node(op, tuple(inputs), tuple(names), output, self.node))
+        self.nodes.append(Node(op, tuple(inputs), tuple(names), output, self.node, self._made_of()))
         if move is not None:
             self._moves[move] = output
         return output
@@ -76,7 +102,7 @@ class Builder:
         known = self.types[tensor]
         if known.quant not in (None, given):
             copy = self._fresh(self.place)
-            self.nodes.append(Node(Reshape(known.shape[1:]), (tensor,), (), copy, self.node))
+            self.nodes.append(Node(Reshape(known.shape[1:]), (tensor,), (), copy, self.node, self._made_of()))
             tensor = copy
         self.types[tensor] = replace(known, quant=given)
         return tensor

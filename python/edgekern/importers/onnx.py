@@ -112,8 +112,7 @@ class _Reader:
                     f"input {port.name!r} is {port.dtype.name} and nothing says its scale",
                     hint="Export the model in float32, or quantised with QuantizeLinear and DequantizeLinear.",
                 )
-        nodes = tuple(build.nodes)
-        return Graph(inputs, outputs, nodes, dict(build.types), dict(build.constants), dict(build.weight_scales))
+        return build.graph(inputs, outputs)
 
     # ---- edges ----------------------------------------------------------------------------------
 
@@ -193,7 +192,7 @@ class _Reader:
             what = "made by no node" if value is None else "constant: it does not depend on the input"
             raise CompileError(f"output {name!r} is {what}")
         build = self.build
-        build.place = build.node = name
+        build.begin(name, name, "")
         source = build.shape(value)
         batch = value.batch if value.batch is not None else next((i for i, n in enumerate(source) if n == 1), None)
         if batch is None:
@@ -263,9 +262,10 @@ class _Reader:
             return self._folded(node, inputs)
         if name not in HANDLERS:
             raise UnsupportedOpError(f"operator {name} is not supported", hint=_INSTEAD.get(name, ""))
-        self.build.place, self.build.node = node.output[0], node.name or node.output[0]
+        self.build.begin(node.output[0], node.name or node.output[0], name.rpartition(".")[2])
         source = Source(name, self.opset, attributes(node), inputs, self.batch, self.build, node.output)
         made = HANDLERS[name](source)
+        self.build.end()
         return made if isinstance(made, list) else [made]
 
     def _folded(self, node: onnx.NodeProto, inputs: Sequence[Value | Array | None]) -> list[Array]:
@@ -276,6 +276,7 @@ class _Reader:
                     return [constant(attribute.t, f"constant {node.output[0]!r}")]
         from onnx import reference
 
+        self.build.removed.append((node.op_type, "computed while compiling"))
         feeds = {n: v for n, v in zip(node.input, inputs, strict=True) if n}
         try:
             evaluator = reference.ReferenceEvaluator(node, opsets={"": self.opset})

@@ -169,8 +169,7 @@ class _Reader:
         outputs = tuple(self._output(graph.Outputs(k)) for k in range(graph.OutputsLength()))
         if not outputs:
             raise CompileError("the model has no output")
-        build = self.build
-        return Graph(inputs, outputs, tuple(build.nodes), dict(build.types), dict(build.constants), build.weight_scales)
+        return self.build.graph(inputs, outputs)
 
     # ---- tensors --------------------------------------------------------------------------------
 
@@ -295,10 +294,11 @@ class _Reader:
             if number in self.values:
                 raise CompileError(f"{self._name(number)!r} is made a second time")
         build = self.build
-        build.place = build.node = self._name(result)
+        build.begin(self._name(result), self._name(result), name)
         inputs = [self._operand(n) for n in given]
         if name == "DEQUANTIZE" and isinstance(inputs[0], Constant):  # weights held as float16 or int8
             self.unpacked[result] = inputs[0]
+            build.end()
             return
         quant = self._quant(result)
         options = self._options(name, operator)
@@ -307,6 +307,7 @@ class _Reader:
         batch = next((self._shape(n)[0] for n in given if n in self.values), 1)
         call = Call(name, options, inputs, (1, *self._shape(result)[1:]), names, batch, build, quant, origin)
         made = HANDLERS[name](call)
+        build.end()
         for number, tensor in zip(numbers, [made] if isinstance(made, str) else made, strict=False):
             known = build.types[tensor]
             if tensor not in call.inputs:  # the handler made it

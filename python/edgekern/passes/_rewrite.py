@@ -9,7 +9,12 @@ from dataclasses import replace
 from edgekern.graph.graph import Graph, Node
 from edgekern.types import Array, TensorType
 
-__all__ = ["free", "only_reader", "rebuild", "renamed"]
+__all__ = ["free", "made_of", "only_reader", "rebuild", "renamed"]
+
+
+def made_of(*nodes: Node) -> tuple[tuple[str, str], ...]:
+    """The source nodes that these stand for; one that several of them come from counts once."""
+    return tuple(dict.fromkeys(part for node in nodes for part in node.made_of))
 
 
 def only_reader(graph: Graph) -> dict[str, Node]:

@@ -20,7 +20,7 @@ from edgekern.ops.affine import Affine
 from edgekern.ops.conv2d import Conv2D
 from edgekern.ops.depthwise import DepthwiseConv2D
 from edgekern.ops.layer_norm import LayerNorm
-from edgekern.passes._rewrite import only_reader, rebuild
+from edgekern.passes._rewrite import made_of, only_reader, rebuild
 from edgekern.types import Array
 
 __all__ = ["run"]
@@ -49,7 +49,7 @@ def _join_one(graph: Graph) -> Graph | None:
         keep = first if isinstance(second.op, Affine) else second
         op = replace(keep.op, clip=second.op.clip)  # type: ignore[attr-defined, type-var]
         names = (f"{second.output}/weights", f"{second.output}/bias")
-        node = Node(op, first.inputs, names, second.output, keep.name)
+        node = Node(op, first.inputs, names, second.output, keep.name, made_of(first, second))
         nodes = [node if n is second else n for n in graph.nodes if n is not first]
         weights, bias = (np.ascontiguousarray(a, np.float32) for a in pair)
         scales = dict(graph.weight_scales)

@@ -9,7 +9,7 @@ from edgekern.graph.graph import Graph, Node
 from edgekern.ops.conv2d import Conv2D
 from edgekern.ops.depthwise import DepthwiseConv2D
 from edgekern.ops.pad import Pad
-from edgekern.passes._rewrite import free, only_reader, rebuild
+from edgekern.passes._rewrite import free, made_of, only_reader, rebuild
 
 __all__ = ["run"]
 
@@ -33,6 +33,6 @@ def run(graph: Graph) -> Graph:
             top, left, bottom, right = (a + b for a, b in zip(node.op.pads, maker.op.pads, strict=True))
             op = replace(node.op, pads=(top, left, bottom, right))
             nodes = [n for n in nodes if n.output != maker.output]
-            node = replace(node, op=op, inputs=maker.inputs)
+            node = replace(node, op=op, inputs=maker.inputs, made_of=made_of(maker, node))
         nodes.append(node)
     return rebuild(graph, nodes)

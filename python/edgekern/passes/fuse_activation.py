@@ -9,7 +9,7 @@ from dataclasses import replace
 from edgekern.graph.graph import Graph, Node
 from edgekern.ops._op import Op
 from edgekern.ops.table import Table
-from edgekern.passes._rewrite import free, only_reader, rebuild
+from edgekern.passes._rewrite import free, made_of, only_reader, rebuild
 
 __all__ = ["clip_of", "run"]
 
@@ -44,6 +44,7 @@ def run(graph: Graph) -> Graph:
                     maker,
                     op=replace(maker.op, clip=clip),  # type: ignore[type-var]
                     output=node.output,
+                    made_of=made_of(maker, node),
                 )
         fused[node.output] = node
     return rebuild(graph, list(fused.values()))

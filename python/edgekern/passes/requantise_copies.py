@@ -32,7 +32,7 @@ def run(graph: Graph) -> Graph:
         copied = f"{node.output}/copied"
         types[copied] = replace(types[node.output], quant=types[node.inputs[0]].quant)
         nodes.append(replace(node, output=copied))
-        nodes.append(Node(Reshape(types[copied].shape[1:]), (copied,), (), node.output, node.name))
+        nodes.append(Node(Reshape(types[copied].shape[1:]), (copied,), (), node.output, node.name, node.made_of))
     return rebuild(graph, nodes, types)
 
 
