@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from edgekern.acceptance import accept, costs_of, judged
 from edgekern.artifact import Artifact, Decision, write
 from edgekern.calibrate.accuracy import Measure, judge_of
 from edgekern.calibrate.bias import correct_biases, frames_at_once
-from edgekern.calibrate.clipping import check_method, min_max, search_weight_scales
+from edgekern.calibrate.clipping import min_max, search_weight_scales
 from edgekern.calibrate.equalise import equalise, observe_again
 from edgekern.calibrate.integer import channel_axis
 from edgekern.calibrate.ranges import Progress, decisive, frames_per_chunk, observe, ranges, unseen
@@ -48,6 +48,7 @@ from edgekern.record import (
     some_frames,
 )
 from edgekern.report import Report
+from edgekern.settings import Settings
 from edgekern.types import Array, DType
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 
     from edgekern.model import Model
 
-__all__ = ["PASSES", "Settings", "build", "compile", "optimise"]
+__all__ = ["PASSES", "build", "compile", "optimise"]
 
 #: The order of the passes over the float graph.
 PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
@@ -71,36 +72,6 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
 )
 
 _SCANNED = 16  # frames that tell what a layer costs
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to quantise.
-
-    Attributes:
-        method: Of choosing ranges: "mse", "minmax" or "percentile".
-        bias_correction: Whether biases make up for the mean error of their channel.
-        equalise: Whether channels of far different ranges are brought together where that changes nothing in float.
-        temperature: Divides the logits before the final softmax.
-        abstain_threshold: Least confidence that is not an abstention, for classifiers.
-        max_drop: Points of accuracy that may be lost; None: any.
-    """
-
-    method: str = "mse"
-    bias_correction: bool = True
-    equalise: bool = True
-    temperature: float = 1.0
-    abstain_threshold: float = 0.0
-    max_drop: float | None = None
-
-    def __post_init__(self) -> None:
-        check_method(self.method)
-        if not 0 < self.temperature < 1000:
-            raise InputError(f"temperature {self.temperature} is not in (0, 1000)")
-        if not 0 <= self.abstain_threshold <= 1:
-            raise InputError(f"abstain_threshold {self.abstain_threshold} is outside [0, 1]")
-        if self.max_drop is not None and not 0 <= self.max_drop <= 100:
-            raise InputError(f"max_drop {self.max_drop} is outside [0, 100] points")
 
 
 def compile(

@@ -23,7 +23,7 @@ from edgekern.report import Removed, Report
 from edgekern.types import Array, DType
 
 if TYPE_CHECKING:
-    from edgekern.compiler import Settings
+    from edgekern.settings import Settings
 
 __all__ = [
     "COMPARED",

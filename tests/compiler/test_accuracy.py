@@ -12,11 +12,12 @@ pytest.importorskip("onnx", reason="compiling needs the extra `compile`")
 
 import edgekern
 from edgekern.calibrate.sensitivity import alone, scan
-from edgekern.compiler import Settings, build, optimise
+from edgekern.compiler import build, optimise
 from edgekern.errors import AccuracyError, InputError
 from edgekern.graph.run import evaluate
 from edgekern.importers.source import read
 from edgekern.preprocess import Preprocess
+from edgekern.settings import Settings
 from small_onnx import model, node, normal, wanted
 
 X = normal(60, 8)
@@ -112,7 +113,7 @@ def test_a_bad_model_is_refused_and_the_layer_to_blame_is_named(function: bool) 
 
     judge: Any = measure if function else zip(X, truth, strict=True)
     with pytest.raises(AccuracyError, match=r"points lost, max_drop is 0\.3\. Worst layers: MatMul_b: ") as caught:
-        edgekern.compile(proto, calibration=X, method="minmax", accuracy=judge, max_drop=0.3)
+        edgekern.compile(proto, calibration=X, method="minmax", equalise=False, accuracy=judge, max_drop=0.3)
     report: Any = caught.value.report
     worst = report.costs[0]
     assert worst.layer == "MatMul_b"
@@ -130,7 +131,7 @@ def test_a_share_of_noise_is_what_a_layer_would_save() -> None:
     proto = three_layers(4.0)
     imported, _ = read(proto.SerializeToString(), None, None, None)
     graph, _ = optimise(imported)
-    artifact, _ = build(proto, X, settings=Settings("minmax", bias_correction=False))
+    artifact, _ = build(proto, X, settings=Settings("minmax", bias_correction=False, equalise=False))
     integer, name = artifact.graph, graph.outputs[0].name
     exact = evaluate(graph, {"x": X})[name].astype(np.float64)
     noise = scan(graph, integer, {"x": X})
@@ -158,7 +159,12 @@ def test_every_long_step_tells_how_far_it_is() -> None:
 
     with pytest.raises(AccuracyError):
         edgekern.compile(
-            three_layers(SPIKE), calibration=X, accuracy=zip(X, truth, strict=True), max_drop=0, progress=progress
+            three_layers(SPIKE),
+            calibration=X,
+            equalise=False,
+            accuracy=zip(X, truth, strict=True),
+            max_drop=0,
+            progress=progress,
         )
     steps = list(dict.fromkeys(what for what, *_ in told))
     assert steps == ["calibrate", "weights", "biases", "compare", "judge", "sensitivity"]

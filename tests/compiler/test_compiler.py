@@ -14,7 +14,7 @@ onnx = pytest.importorskip("onnx", reason="compiling needs the extra `compile`")
 
 import edgekern  # noqa: E402
 from edgekern.artifact import read, write  # noqa: E402
-from edgekern.compiler import Settings, build  # noqa: E402
+from edgekern.compiler import build  # noqa: E402
 from edgekern.errors import (  # noqa: E402
     CompileError,
     CorruptModelError,
@@ -24,6 +24,7 @@ from edgekern.errors import (  # noqa: E402
     ShapeError,
 )
 from edgekern.preprocess import Preprocess  # noqa: E402
+from edgekern.settings import Settings  # noqa: E402
 from edgekern.types import DType  # noqa: E402
 from small_onnx import model, node, normal, wanted  # noqa: E402
 

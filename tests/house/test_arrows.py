@@ -28,13 +28,14 @@ RANK = {
     "capi": 7,
     "record": 7,
     "acceptance": 7,
+    "settings": 7,
     "compiler": 8,
     "signs": 9,
     "cli": 10,
     "__init__": 11,
     "__main__": 11,
 }
-COMPILER = {"importers", "passes", "calibrate", "acceptance", "record", "compiler"}
+COMPILER = {"importers", "passes", "calibrate", "acceptance", "record", "settings", "compiler"}
 
 
 def imports(path: Path, root: Path) -> Iterator[tuple[str, bool, int]]:

@@ -79,7 +79,8 @@ def compile(
     A camera byte b becomes (b * scale - mean) / std, as in training.
     """
     from edgekern.artifact import write
-    from edgekern.compiler import Settings, build
+    from edgekern.compiler import build
+    from edgekern.settings import Settings
 
     for target in (out, report):
         if target is not None:

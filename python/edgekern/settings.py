@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a caller chooses of a compile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgekern.calibrate.clipping import check_method
+from edgekern.errors import InputError
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to quantise.
+
+    Attributes:
+        method: Of choosing ranges: "mse", "minmax" or "percentile".
+        bias_correction: Whether biases make up for the mean error of their channel.
+        equalise: Whether channels of far different ranges are brought together where that changes nothing in float.
+        temperature: Divides the logits before the final softmax.
+        abstain_threshold: Least confidence that is not an abstention, for classifiers.
+        max_drop: Points of accuracy that may be lost; None: any.
+    """
+
+    method: str = "mse"
+    bias_correction: bool = True
+    equalise: bool = True
+    temperature: float = 1.0
+    abstain_threshold: float = 0.0
+    max_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        check_method(self.method)
+        if not 0 < self.temperature < 1000:
+            raise InputError(f"temperature {self.temperature} is not in (0, 1000)")
+        if not 0 <= self.abstain_threshold <= 1:
+            raise InputError(f"abstain_threshold {self.abstain_threshold} is outside [0, 1]")
+        if self.max_drop is not None and not 0 <= self.max_drop <= 100:
+            raise InputError(f"max_drop {self.max_drop} is outside [0, 100] points")
