@@ -21,10 +21,12 @@ __all__ = ["layers", "outputs"]
 Feeds = Mapping[str, Array]
 
 
-def _sqnr(signal: float, noise: float) -> float:
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(max(signal, 1e-30) / noise)
+def _sqnr(exact: Array, real: Array) -> float:
+    """Decibels of what is to what it became; where that is no finite number (a logarithm of 0) nothing is compared."""
+    kept = np.isfinite(exact)
+    signal = exact[kept].astype(np.float64)
+    noise = float(((signal - real[kept]) ** 2).sum())
+    return math.inf if noise == 0 else 10 * math.log10(max(float((signal**2).sum()), 1e-30) / noise)
 
 
 def layers(original: Graph, integer: Graph, feeds: Feeds, progress: Progress = unseen) -> tuple[Layer, ...]:
@@ -48,9 +50,8 @@ def layers(original: Graph, integer: Graph, feeds: Feeds, progress: Progress = u
         y = ints[node.output] = step(integer, coded, [ints[name] for name in coded.inputs])
         held = integer.types[node.output]
         real = y if held.dtype is DType.FLOAT32 or held.quant is None else quant.dequantise(y, held.quant)
-        noise = float(((exact.astype(np.float64) - real) ** 2).sum())
         size = sum(integer.constants[name].nbytes for name in coded.constants)
-        ratio = _sqnr(float((exact.astype(np.float64) ** 2).sum()), noise)
+        ratio = _sqnr(exact, real)
         kind = type(node.op).__name__
         macs, made_of = node.op.macs(held, constants), tuple(operator for _, operator in node.made_of)
         found.append(Layer(node.name or node.output, kind, held.shape[1:], macs, size, ratio, made_of))
@@ -67,10 +68,10 @@ def outputs(original: Graph, integer: Graph, feeds: Feeds) -> tuple[OutputError,
     for port in integer.outputs:
         name = port.name
         y, z = (_real(integer, port, side[name]) for side in (wanted, found))
-        difference = y.astype(np.float64) - z
+        difference = (y.astype(np.float64) - z)[np.isfinite(y)]
         flat = y.reshape(len(y), -1).argmax(axis=1) == z.reshape(len(y), -1).argmax(axis=1)
-        ratio = _sqnr(float((y.astype(np.float64) ** 2).sum()), float((difference**2).sum()))
-        result.append(OutputError(name, ratio, float(np.abs(difference).max()), float(flat.mean())))
+        greatest = float(np.abs(difference).max(initial=0))
+        result.append(OutputError(name, _sqnr(y, z), greatest, float(flat.mean())))
     return tuple(result)
 
 
