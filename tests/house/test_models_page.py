@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/models.md: its commands and programs run, and its lists of operators are the importers' own."""
+"""docs/models.md: its commands and programs run, and its tables are what the importers read."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import shutil
@@ -28,7 +29,8 @@ from small_onnx import model, node, normal  # noqa: E402
 from small_tflite import Operator, Tensor  # noqa: E402
 from small_tflite import model as tflite_model  # noqa: E402
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+REPO = Path(__file__).resolve().parents[2]
+PAGE = (REPO / "docs" / "models.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 
@@ -78,14 +80,37 @@ def test_the_programs_run(number: int, folder: Path) -> None:
     assert "torch" not in sys.modules
 
 
-def listed(title: str) -> list[str]:
-    """The words under a heading, up to the first empty line after them."""
-    return PAGE.split(f"### {title}\n\n")[1].split("\n\n")[0].split()
+def tables() -> Any:
+    """docs/tables.py, which is in no package."""
+    spec = importlib.util.spec_from_file_location("tables", REPO / "docs" / "tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
 
 
-def test_the_lists_are_the_importers() -> None:
-    own = sorted(name for name in supported() if "." not in name)
-    foreign = sorted(name.removeprefix("com.microsoft.") for name in supported() if "." in name)
-    assert listed(f"ONNX, opset {OPSETS[0]} to {OPSETS[1]}") == own
-    assert listed("ONNX, domain com.microsoft") == foreign
-    assert listed("TFLite") == sorted(HANDLERS)
+def test_the_tables_are_what_the_importers_read() -> None:
+    """If this fails: python docs/tables.py."""
+    assert tables().page(PAGE) == PAGE
+    table = PAGE.split("<!-- operators")[1].split("<!-- end")[0].splitlines()[3:]
+    columns = list(zip(*([cell.split() for cell in line.split("|")[2:-1]] for line in table), strict=True))
+    told = [sorted(name for cell in column for name in cell) for column in columns]
+    onnx_told = sorted(name.removeprefix("com.microsoft.") for name in supported())
+    assert sorted(told[0] + told[1]) == onnx_told
+    assert told[2] == sorted(HANDLERS)
+    assert f"opset {OPSETS[0]} to {OPSETS[1]}" in PAGE
+
+
+def test_an_operator_that_no_row_names_gets_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tables()
+    monkeypatch.setitem(HANDLERS, "NEW_THING_2D", HANDLERS["ABS"])
+    assert "| newthing2d |  |  | NEW_THING_2D |" in made.page(PAGE)
+    assert made.page(PAGE) != PAGE
+    monkeypatch.delitem(HANDLERS, "ABS")
+    assert " ABS " not in made.page(PAGE)
+
+
+def test_the_frameworks_tests_exist() -> None:
+    for *_, (test, _) in tables().FRAMEWORKS:
+        assert (REPO / test).is_file(), test
