@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from edgekern.importers import _tflite_ops, _tflite_slices  # noqa: F401  (fill HANDLERS)
+from edgekern.importers import _tflite_ops, _tflite_slices, _tflite_upsampling  # noqa: F401  (fill HANDLERS)
 from edgekern.importers.onnx import OPSETS, supported
 from edgekern.importers.tflite import HANDLERS
 
@@ -20,8 +20,11 @@ PAGE = Path(__file__).parent / "models.md"
 # What a row is about, and the names that belong to it in any format; the importers say which of them are read.
 ROWS = {
     "convolution, depthwise and grouped ones": "Conv QLinearConv CONV_2D DEPTHWISE_CONV_2D",
+    "transposed convolution": "ConvTranspose TRANSPOSE_CONV",
+    "image in another size": "Resize Upsample RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR",
     "fully connected, product with a constant": "Gemm MatMul QGemm QLinearMatMul FULLY_CONNECTED",
     "batch norm": "BatchNormalization",
+    "layer norm": "LayerNormalization",
     "average pool": "AveragePool QLinearAveragePool AVERAGE_POOL_2D",
     "max pool": "MaxPool GlobalMaxPool ReduceMax MAX_POOL_2D",
     "mean": "GlobalAveragePool ReduceMean QLinearGlobalAveragePool MEAN",

@@ -63,10 +63,10 @@ class Net:
         x = self.add("Transpose", x, perm=[0, 2, 1, 3, 4])
         return self.add("Reshape", x, np.array([1, c, side, side]))
 
-    def model(self, y: str, side: int) -> ModelProto:
+    def model(self, y: str, side: int, shape: tuple[int, ...] = (1, 10)) -> ModelProto:
         port = helper.make_tensor_value_info
         constants = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
-        ends = port("x", TensorProto.FLOAT, [1, 3, side, side]), port(y, TensorProto.FLOAT, [1, 10])
+        ends = port("x", TensorProto.FLOAT, [1, 3, side, side]), port(y, TensorProto.FLOAT, shape)
         graph = helper.make_graph(self.nodes, "net", [ends[0]], [ends[1]], constants)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
@@ -135,6 +135,29 @@ def efficientnet_lite(seed: int = 6) -> ModelProto:
         y = net.conv(y, wide * ci, co, k=1, act="")
         x, ci = net.add("Add", x, y) if (ci, stride) == (co, 1) else y, co
     return net.model(net.full(net.pooled(net.conv(x, ci, 64, k=1, act="relu6")), 64, 10), 48)
+
+
+def unet(seed: int = 7) -> ModelProto:
+    """Encoder, two steps up by transposed convolutions with batch norm, skips, a map at twice the picture's size.
+
+    It is beside NETS: the opset that their QDQ forms keep knows no quantised transposed convolution.
+    """
+    net = Net(seed)
+    skips, x, ci = [], "x", 3
+    for co in (8, 16):
+        x, ci = net.conv(x, ci, co), co
+        skips.append((x, co))
+        x = net.add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+    x, ci = net.conv(x, ci, 24), 24
+    for k, (skip, co) in zip((2, 4), reversed(skips), strict=True):
+        w = net.draw.normal(size=(ci, co, k, k)) * np.sqrt(2 / (ci * k * k / 4))
+        up = net.add("ConvTranspose", x, w, net.draw.normal(size=co) * 0.1, strides=[2, 2], pads=[(k - 2) // 2] * 4)
+        norm = [net.draw.uniform(0.7, 1.3, co), *(net.draw.normal(size=co) * 0.1 for _ in range(2)), np.ones(co)]
+        up = net.add("Relu", net.add("BatchNormalization", up, *norm))
+        x, ci = net.conv(net.add("Concat", up, skip, axis=1), 2 * co, co), co
+    x = net.conv(x, ci, 5, k=1, act="")
+    roi, scales = np.float32([]), np.float32([1, 1, 2, 2])
+    return net.model(net.add("Resize", x, roi, scales, mode="linear"), 24, (1, 5, 48, 48))
 
 
 NETS: dict[str, Callable[[], ModelProto]] = {

@@ -21,7 +21,7 @@ for module in ("tflite", "typer", "rich", "PIL"):
 from PIL import Image  # noqa: E402
 
 from edgekern.__main__ import main  # noqa: E402
-from edgekern.importers import _tflite_ops, _tflite_slices  # noqa: E402, F401
+from edgekern.importers import _tflite_ops, _tflite_slices, _tflite_upsampling  # noqa: E402, F401
 from edgekern.importers.onnx import OPSETS, supported  # noqa: E402
 from edgekern.importers.tflite import HANDLERS  # noqa: E402
 from edgekern.preprocess import Preprocess  # noqa: E402

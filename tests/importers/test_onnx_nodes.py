@@ -26,7 +26,7 @@ from edgekern.importers.onnx import supported  # noqa: E402
 ALL = {"Add", "Concat", "Max", "Min", "Mul", "Sub", "Sum"}  # every input is an activation, of others the first
 ACTIVATIONS = {name: 0 if name in ALL else 1 for name in supported()}  # how many inputs are activations (0: all)
 BATCHED = {"AveragePool", "BatchNormalization", "Conv", "DepthToSpace", "GlobalAveragePool", "GlobalMaxPool"}
-BATCHED |= {"MaxPool", "SpaceToDepth"}
+BATCHED |= {"ConvTranspose", "MaxPool", "Resize", "SpaceToDepth", "Upsample"}
 PARTS = {"Split"}  # every output is compared
 TRAINED = {"LayerNormalization"}  # the outputs behind the first are dropped
 ENDS = {"Acos", "Asin", "Atanh"}  # functions with no value beyond 1
@@ -41,9 +41,11 @@ EMPTY = "a tensor without elements"
 EXPONENTS = "an exponent that differs between elements"
 FURTHER = "one of its values lies further out than those of all the samples that calibrate it"
 JUMPS = "an input less than half an int8 step from a jump of the function falls on its other side"
+OUTSIDE = "pixels outside the image, which have a value of their own"
 RANGE = "int8 steps over the whole input range are too coarse for what the function does near one end of it"
 RANK = "more than six dimensions, the batch included"
 SECOND = "its second output (indices, mask) is used"
+SUMS = "random inputs to calibrate with do not reach the sums of the case's own"
 THREE_D = "windows over three dimensions"
 TRAINING = "a node in training mode"
 SKIPS = {
@@ -55,6 +57,8 @@ SKIPS = {
     },
     "test_atanh": RANGE,
     **{f"test_batchnorm_{n}_training_mode": TRAINING for n in ("epsilon", "example")},
+    "test_convtranspose_3d": THREE_D,
+    "test_convtranspose_group_2_image_3": SUMS,
     **{f"test_dropout_default_mask{n}": SECOND for n in ("", "_ratio")},
     "test_erf": RANGE,
     "test_layer_normalization_3d_axis_negative_3_epsilon": FURTHER,
@@ -68,6 +72,7 @@ SKIPS = {
     **{f"test_pow_types_float32_{n}": EXPONENTS for n in ("int32", "int64", "uint32", "uint64")},
     "test_reduce_max_empty_set": EMPTY,
     "test_reshape_allowzero_reordered": EMPTY,
+    "test_resize_tf_crop_and_resize_extrapolation_value": OUTSIDE,
     "test_round": JUMPS,
     "test_slice_neg_steps": BACKWARDS,
     "test_slice_start_out_of_bounds": EMPTY,

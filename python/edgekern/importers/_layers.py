@@ -20,7 +20,7 @@ from edgekern.ops.mean import Mean
 from edgekern.ops.softmax import Softmax
 from edgekern.types import Array
 
-__all__: list[str] = []
+__all__ = ["pair"]
 
 Pair = tuple[int, int]
 
@@ -28,7 +28,7 @@ Pair = tuple[int, int]
 # ---- windows ------------------------------------------------------------------------------------
 
 
-def _pair(values: Sequence[int] | None, rank: int, default: int = 1) -> Pair:
+def pair(values: Sequence[int] | None, rank: int, default: int = 1) -> Pair:
     """Two numbers (height, width) of an attribute given per spatial dimension; a row has height 1."""
     given = [default] * (rank - 2) if values is None else [int(v) for v in values]
     if len(given) != rank - 2:
@@ -73,11 +73,11 @@ def _conv(s: Source) -> Value:
     groups = int(s.get("group", 1))
     kernel = (weights.shape[2], weights.shape[3])
     given = s.get("kernel_shape")
-    if given is not None and _pair(given, rank) != kernel:
+    if given is not None and pair(given, rank) != kernel:
         raise ShapeError(f"kernel_shape {list(given)}, but the weight has {kernel}")
     if groups < 1 or weights.shape[1] * groups != c or weights.shape[0] % groups:
         raise ShapeError(f"a weight of shape {list(weights.shape)} in {groups} groups for {c} channels")
-    stride, dilation = _pair(s.get("strides"), rank), _pair(s.get("dilations"), rank)
+    stride, dilation = pair(s.get("strides"), rank), pair(s.get("dilations"), rank)
     pads = _pads(s, (h, w), kernel, stride, dilation, rank)
     bias = s.floats(2, "bias") if s.has(2) else np.zeros(weights.shape[0], np.float32)
     if bias.shape != weights.shape[:1]:
@@ -101,8 +101,8 @@ def _pool(s: Source) -> Value:
     rank = len(s.shape(value))
     x = s.build.image(value, s.kind)
     _, h, w, c = s.build.types[x].shape
-    kernel = _pair(s.attributes["kernel_shape"], rank)
-    stride, dilation = _pair(s.get("strides"), rank), _pair(s.get("dilations"), rank)
+    kernel = pair(s.attributes["kernel_shape"], rank)
+    stride, dilation = pair(s.get("strides"), rank), pair(s.get("dilations"), rank)
     pads = _pads(s, (h, w), kernel, stride, dilation, rank)
     if s.kind == "AveragePool" and dilation != (1, 1) and not any(pads):  # its weights are all equal
         weights = np.full((c, 1, *kernel), 1 / math.prod(kernel), np.float32)
@@ -117,7 +117,7 @@ def _pool(s: Source) -> Value:
     if include and s.get("ceil_mode", 0):
         given = [int(v) for v in s.get("pads", [0] * (2 * (rank - 2)))]
         s.refuse(
-            pads[2:] != _pair(given[rank - 2 :], rank, 0) and any(pads),
+            pads[2:] != pair(given[rank - 2 :], rank, 0) and any(pads),
             "ceil_mode together with count_include_pad",
             "Use one of them.",
         )

@@ -30,7 +30,7 @@ from edgekern.ops.table import Table
 from edgekern.ops.transpose import Transpose
 from edgekern.types import Array
 
-__all__ = ["named_like"]
+__all__ = ["bias_of", "fused_clip", "named_like", "scales_of"]
 
 _SAME, _VALID = 0, 1
 _ACTIVATIONS = {0: NO_CLIP, 1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
@@ -62,7 +62,7 @@ _FUNCTIONS = {
 # ---- pieces -------------------------------------------------------------------------------------
 
 
-def _clip(options: Any) -> tuple[float, float]:
+def fused_clip(options: Any) -> tuple[float, float]:
     number = options.FusedActivationFunction() if options is not None else 0
     if number not in _ACTIVATIONS:
         raise UnsupportedOpError(f"the fused activation {number}", hint="RELU, RELU6 and RELU_N1_TO_1 run.")
@@ -93,29 +93,32 @@ def _image(call: Call) -> tuple[int, ...]:
 def _weighted(call: Call, op: Op, tensor: str, weights: Constant, values: Array, axis: int) -> str:
     """Emits a weighted operator with the bias at input 2; `axis` of `weights.values` is the output channel."""
     channels = weights.values.shape[axis]
-    bias = _bias(call, weights, channels, axis)
+    bias = bias_of(call, weights, channels, axis)
     output = call.build.emit(op, [tensor], [values, bias])
-    call.build.keep_integers(_scales(weights, channels, axis))
+    call.build.keep_integers(scales_of(weights, channels, axis))
     return output
 
 
-def _scales(weights: Constant, channels: int, axis: int) -> Array | None:
+def scales_of(weights: Constant, channels: int, axis: int) -> Array | None:
     """One scale per output channel, where the file gives them so."""
     if weights.scale is None or (len(weights.scale) > 1 and weights.axis != axis):
         return None
     return np.ascontiguousarray(np.broadcast_to(weights.scale, channels)).astype(np.float32)
 
 
-def _bias(call: Call, weights: Constant, channels: int, axis: int) -> Array:
-    """float, in units of s_in * s_w where the file holds integers; float64 where float32 would lose some."""
-    held = call.constant(2)
+def bias_of(call: Call, weights: Constant, channels: int, axis: int, x: int = 0, at: int = 2) -> Array:
+    """The bias at input `at`, of an activation at input x: float, in units of s_in * s_w where the file holds integers.
+
+    float64 where float32 would lose some.
+    """
+    held = call.constant(at) if at < len(call.inputs) else None
     if held is None:
         return np.zeros(channels, np.float32)
     if held.values.shape != (channels,):
         raise ShapeError(f"a bias of shape {list(held.values.shape)} for {channels} channels")
     if held.values.dtype.kind == "f":
         return held.values
-    quant, scales = call.type(0).quant, _scales(weights, channels, axis)
+    quant, scales = call.type(x).quant, scales_of(weights, channels, axis)
     if quant is None or scales is None:
         raise UnsupportedOpError("an integer bias where input or weights are not 8-bit integers")
     real = held.values.astype(np.float64) * np.float64(np.float32(quant.scale)) * scales.astype(np.float64)
@@ -139,7 +142,7 @@ def _conv(call: Call) -> str:
         dilation=dilation,
         pads=_padding(options, shape, (kh, kw), dilation),
         groups=shape[3] // max(per_group, 1),
-        clip=_clip(options),
+        clip=fused_clip(options),
     )
     return _weighted(call, op, call.tensor(0), weights, weights.values, 0)
 
@@ -154,9 +157,11 @@ def _depthwise(call: Call) -> str:
     dilation = (options.DilationHFactor(), options.DilationWFactor())
     pads = _padding(options, shape, (kh, kw), dilation)
     if channels == shape[3]:
-        op: Op = DepthwiseConv2D((kh, kw), stride, dilation, pads, clip=_clip(options))
+        op: Op = DepthwiseConv2D((kh, kw), stride, dilation, pads, clip=fused_clip(options))
         return _weighted(call, op, call.tensor(0), weights, weights.values[0], 3)
-    op = Conv2D((kh, kw), stride, dilation, pads, groups=shape[3], clip=_clip(options))  # several outputs a channel
+    op = Conv2D(
+        (kh, kw), stride, dilation, pads, groups=shape[3], clip=fused_clip(options)
+    )  # several outputs a channel
     return _weighted(call, op, call.tensor(0), weights, np.transpose(weights.values, (3, 1, 2, 0)), 3)
 
 
@@ -175,7 +180,7 @@ def _fully_connected(call: Call) -> str:
         tensor = call.build.reshaped(tensor, (1, size // k, 1, k))
     else:
         raise ShapeError(f"weights {weights.values.shape} do not fit an input {call.type(0).shape}")
-    op, values = linear(weights.values, (1, k), _clip(options))
+    op, values = linear(weights.values, (1, k), fused_clip(options))
     made = _weighted(call, op, tensor, weights, values, 0)
     shape = (1, n) if size == k and len(call.shape) == 2 else (*call.type(0).shape[:-1], n)
     return named_like(call, made, call.build.reshaped(made, shape))
@@ -196,7 +201,7 @@ def _pool(call: Call) -> str:
     options, shape = call.options, _image(call)
     kernel = (options.FilterHeight(), options.FilterWidth())
     stride = (options.StrideH(), options.StrideW())
-    pads, clip = _padding(options, shape, kernel), _clip(options)
+    pads, clip = _padding(options, shape, kernel), fused_clip(options)
     if call.name == "MAX_POOL_2D":
         return call.build.emit(MaxPool2D(kernel, stride, pads, clip), [call.tensor(0)])
     return call.build.emit(AveragePool2D(kernel, stride, pads, origin=call.origin, clip=clip), [call.tensor(0)])
@@ -233,11 +238,11 @@ def _sum(call: Call, sign: float) -> str:
     if isinstance(first, str) and isinstance(second, str):
         if call.type(0).shape != call.type(1).shape:
             raise UnsupportedOpError(f"a sum of shapes {call.type(0).shape} and {call.type(1).shape}")
-        return call.build.emit(Add(clip=_clip(call.options)), [first, second])
+        return call.build.emit(Add(clip=fused_clip(call.options)), [first, second])
     tensor, held = _with_constant(call)
     channels = call.build.types[tensor].shape[-1]
     return call.build.emit(
-        Affine(_clip(call.options)), [tensor], [np.ones(channels, np.float32), sign * _per_channel(held, channels)]
+        Affine(fused_clip(call.options)), [tensor], [np.ones(channels, np.float32), sign * _per_channel(held, channels)]
     )
 
 
@@ -247,11 +252,11 @@ def _mul(call: Call) -> str:
         tensors = [call.tensor(0), call.tensor(1)]
         if call.type(0).size < call.type(1).size:  # one pixel for each of an image comes second
             tensors.reverse()
-        return call.build.emit(Mul(clip=_clip(call.options)), tensors)
+        return call.build.emit(Mul(clip=fused_clip(call.options)), tensors)
     tensor, held = _with_constant(call)
     channels = call.build.types[tensor].shape[-1]
     factors = _per_channel(held, channels)
-    return call.build.emit(Affine(_clip(call.options)), [tensor], [factors, np.zeros(channels, np.float32)])
+    return call.build.emit(Affine(fused_clip(call.options)), [tensor], [factors, np.zeros(channels, np.float32)])
 
 
 def _with_constant(call: Call) -> tuple[str, Constant]:
@@ -361,6 +366,6 @@ def _concat(call: Call) -> str:
     if axis == 0:
         raise UnsupportedOpError("a concatenation along the batch")
     made = call.build.emit(Concat(axis), tensors)
-    if _clip(call.options) != NO_CLIP:
-        made = named_like(call, made, call.build.emit(Table("clip", _clip(call.options)), [made]))
+    if fused_clip(call.options) != NO_CLIP:
+        made = named_like(call, made, call.build.emit(Table("clip", fused_clip(call.options)), [made]))
     return made

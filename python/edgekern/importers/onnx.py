@@ -16,7 +16,16 @@ import numpy as np
 
 from edgekern.errors import CompileError, EdgekernError, ShapeError, UnsupportedOpError
 from edgekern.graph.graph import Graph, Port
-from edgekern.importers import _layers, _normalisation, _pointwise, _products, _quantised, _shapes, _slices
+from edgekern.importers import (
+    _layers,
+    _normalisation,
+    _pointwise,
+    _products,
+    _quantised,
+    _shapes,
+    _slices,
+    _upsampling,
+)
 from edgekern.importers._builder import Builder
 from edgekern.importers._image import guess_layout
 from edgekern.importers._layout import Value
@@ -33,14 +42,13 @@ __all__ = ["OPSETS", "import_onnx", "load_onnx", "supported"]
 
 OPSETS = (7, 28)  # the oldest and the newest operator set that the tests read
 #: Each enters its operators into HANDLERS.
-_FAMILIES = (_layers, _normalisation, _pointwise, _products, _quantised, _shapes, _slices)
+_FAMILIES = (_layers, _normalisation, _pointwise, _products, _quantised, _shapes, _slices, _upsampling)
 _DOMAINS = ("", "ai.onnx")
 _TYPES = {"FLOAT": DType.FLOAT32, "UINT8": DType.UINT8, "INT8": DType.INT8}  # of ports
 _INSTEAD = {  # the way out, where there is one
     "ConvInteger": "It gives int32: use QLinearConv, or QuantizeLinear and DequantizeLinear.",
     "LogSoftmax": "Export the logits or a Softmax; the class is the same.",
     "MatMulInteger": "It gives int32: use QLinearMatMul, or QuantizeLinear and DequantizeLinear.",
-    "Resize": "Resize the image before the model: a Preprocess does.",
 }
 
 

@@ -123,7 +123,7 @@ def import_tflite(data: bytes) -> Graph:
         import tflite
     except ImportError as error:
         raise CompileError(NEEDS) from error
-    from edgekern.importers import _tflite_ops, _tflite_slices  # noqa: F401  (fill HANDLERS)
+    from edgekern.importers import _tflite_ops, _tflite_slices, _tflite_upsampling  # noqa: F401  (fill HANDLERS)
 
     try:
         return _Reader(data, tflite).read()

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from edgekern.graph.graph import Graph, Node
 from edgekern.ops.reshape import Reshape
+from edgekern.ops.slice import Slice
 from edgekern.ops.transpose import Transpose
 from edgekern.passes._rewrite import rebuild
 from edgekern.types import DType, Quant
@@ -22,7 +23,7 @@ def run(graph: Graph) -> Graph:
     types = dict(graph.types)
     for node in reversed(graph.nodes):  # what is only moved afterwards is made as it will be held
         source = types[node.inputs[0]]
-        if isinstance(node.op, (Reshape, Transpose)) and source.quant is None:
+        if isinstance(node.op, (Reshape, Slice, Transpose)) and source.quant is None:
             types[node.inputs[0]] = replace(source, quant=types[node.output].quant)
     for node in graph.nodes:
         given = types[node.output].quant
