@@ -172,6 +172,35 @@ def test_a_crop_outside_the_image_is_refused() -> None:
         import_onnx(proto)
 
 
+@pytest.mark.parametrize("other", [False, True])
+def test_a_quantised_resize_keeps_its_integers(other: bool) -> None:
+    """In the input's quantisation; a result held in another one is copied into it."""
+    scales = {"sx": np.float32(0.05), "sy": np.float32(0.07 if other else 0.05)}
+    zeros = {"zx": np.int8(-9), "zy": np.int8(4 if other else -9)}
+    nodes = [
+        node("QuantizeLinear", "x sx zx", "q"),
+        node("DequantizeLinear", "q sx zx", "d"),
+        node("Resize", "d - scales", "r", mode="linear"),
+        node("QuantizeLinear", "r sy zy", "p"),
+        node("DequantizeLinear", "p sy zy", "y"),
+    ]
+    held = {**scales, **zeros, "scales": np.float32([1, 1, 2, 3])}
+    compiled = edgekern.compile(model(nodes, {"x": [1, 2, 3, 4]}, "y", held))
+    x = np.random.default_rng(5).integers(-128, 128, (1, 2, 3, 4)).astype(np.int8)
+    rows, columns = (np.clip(np.rint(((np.arange(n * s) + 0.5) / s - 0.5) * 2048), 0, (n - 1) * 2048).astype(int)
+                     for n, s in ((3, 2), (4, 3)))  # fmt: skip
+    top, left, g, f = rows // 2048, columns // 2048, rows % 2048, columns % 2048
+    below, right = np.minimum(top + 1, 2), np.minimum(left + 1, 3)
+    h = x[..., left].astype(int) * (2048 - f) + x[..., right].astype(int) * f
+    want = (h[:, :, top] * (2048 - g)[:, None] + h[:, :, below] * g[:, None] + (1 << 21)) >> 22
+    if other:
+        t = (want + 9).astype(np.float32) * (scales["sx"] / scales["sy"])
+        want = np.clip(np.rint(np.clip(t, -132, 123)) + 4, -128, 127)
+    y = compiled.run((x.astype(np.float32) + 9) * scales["sx"], raw=True)
+    assert len(np.unique(want)) > 40
+    assert (y == want).all()
+
+
 # ---- TFLite -------------------------------------------------------------------------------------
 
 

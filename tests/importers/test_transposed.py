@@ -15,6 +15,7 @@ from edgekern.compiler import optimise  # noqa: E402
 from edgekern.errors import CompileError, ShapeError, UnsupportedOpError  # noqa: E402
 from edgekern.graph.run import evaluate  # noqa: E402
 from edgekern.importers.onnx import import_onnx  # noqa: E402
+from edgekern.importers.tflite import import_tflite  # noqa: E402
 from edgekern.types import Quant  # noqa: E402
 from small_onnx import model, node, normal, wanted  # noqa: E402
 from small_tflite import Operator, Tensor  # noqa: E402
@@ -210,7 +211,9 @@ def test_a_quantised_onnx_model_keeps_its_integers(groups: int, relu: bool) -> N
     assert (y[0] == want.transpose(2, 0, 1)).all()
 
 
-def tflite_net(padding: int, stride: tuple[int, int], kernel: tuple[int, int], act: int, bias: bool) -> bytes:
+def tflite_net(
+    padding: int, stride: tuple[int, int], kernel: tuple[int, int], act: int, bias: bool, open_batch: bool = False
+) -> bytes:
     size = [n * s if padding == 0 else n * s + max(k - s, 0) for n, s, k in zip((4, 5), stride, kernel, strict=True)]
     draw = np.random.default_rng([padding, *stride, *kernel])
     tensors = {
@@ -224,7 +227,25 @@ def tflite_net(padding: int, stride: tuple[int, int], kernel: tuple[int, int], a
     options = {"Padding": padding, "StrideH": stride[0], "StrideW": stride[1], "FusedActivationFunction": act}
     given = ["size", "w", "x", *(["b"] if bias else [])]
     call = Operator("TRANSPOSE_CONV", given, ["y"], options, "TransposeConvOptions")
-    return tflite_model({n: t for n, t in tensors.items() if n in (*given, "y")}, [call], ["x"], ["y"])
+    used = {n: t for n, t in tensors.items() if n in (*given, "y")}
+    return with_open_batch(used, call) if open_batch else tflite_model(used, [call], ["x"], ["y"])
+
+
+def with_open_batch(data: dict[str, Tensor], call: Operator) -> bytes:
+    """As Keras writes it: the size of the result is put together from the batch of the input."""
+    size = data.pop("size").data
+    ends = {"first": [0], "second": [1], "step": [1]}
+    held = {name: Tensor((1,), "int32", data=value) for name, value in ends.items()}
+    held |= {f"n{k}": Tensor((), "int32", data=size[k]) for k in (1, 2, 3)}
+    made = {"shape": Tensor((4,), "int32"), "batch": Tensor((), "int32"), "size": Tensor((4,), "int32")}
+    cut = {"BeginMask": 0, "EndMask": 0, "EllipsisMask": 0, "NewAxisMask": 0, "ShrinkAxisMask": 1}
+    calls = [
+        Operator("SHAPE", ["x"], ["shape"], {"OutType": 2}, "ShapeOptions"),
+        Operator("STRIDED_SLICE", ["shape", "first", "second", "step"], ["batch"], cut, "StridedSliceOptions"),
+        Operator("PACK", ["batch", "n1", "n2", "n3"], ["size"], {"ValuesCount": 4, "Axis": 0}, "PackOptions"),
+        call,
+    ]
+    return tflite_model({**data, **held, **made}, calls, ["x"], ["y"])
 
 
 FORMS = [
@@ -276,3 +297,50 @@ def test_an_int8_tflite_model_keeps_its_integers(
     want = requantised(acc[0].transpose(1, 2, 0) + b, held[0], scales, held[1], act == 1)
     assert len(np.unique(want)) > 20
     assert (y[0] == want).all()
+
+
+def test_a_size_put_together_from_an_open_batch() -> None:
+    x = RNG.integers(-128, 128, (2, 4, 5, 6)).astype(np.int8)
+    found, wanted = (edgekern.compile(tflite_net(0, (2, 2), (3, 3), 1, True, k)).run(x) for k in (True, False))
+    assert (found == wanted).all()
+    assert len(np.unique(wanted)) > 20
+
+
+def test_a_float_tflite_model() -> None:
+    w, b = normal(5, 3, 2, 4), normal(5, seed=1)
+    tensors = {
+        "size": Tensor((4,), "int32", data=[1, 6, 8, 5]),
+        "w": Tensor(w.shape, data=w),
+        "x": Tensor((1, 3, 4, 4)),
+        "b": Tensor((5,), data=b),
+        "y": Tensor((1, 6, 8, 5)),
+    }
+    options = {"Padding": 0, "StrideH": 2, "StrideW": 2, "FusedActivationFunction": 3}
+    call = Operator("TRANSPOSE_CONV", ["size", "w", "x", "b"], ["y"], options, "TransposeConvOptions")
+    x = normal(1, 3, 4, 4, seed=2)
+    y = evaluate(import_tflite(tflite_model(tensors, [call], ["x"], ["y"])), {"x": x})["y"]
+    want = scattered(x.transpose(0, 3, 1, 2), w.transpose(3, 0, 1, 2), (2, 2), (0, 0), (6, 8)).transpose(0, 2, 3, 1)
+    assert np.abs(y - np.clip(want + b, 0, 6)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "words"),
+    [
+        ({"size": Tensor((4,), "int32", data=[1, 9, 10, 8])}, ShapeError, "an output of"),
+        ({"size": Tensor((3,), "int32", data=[8, 10, 8])}, UnsupportedOpError, "four numbers"),
+        ({"w": Tensor((8, 2, 6), "int8", 0.01, data=np.zeros((8, 2, 6)))}, UnsupportedOpError, "no constant"),
+        ({"w": Tensor((8, 2, 2, 5), "int8", 0.01, data=np.zeros((8, 2, 2, 5)))}, ShapeError, "for 6 channels"),
+    ],
+)
+def test_a_tflite_model_that_does_not_fit_is_refused(
+    changed: dict[str, Tensor], error: type[CompileError], words: str
+) -> None:
+    tensors = {
+        "size": Tensor((4,), "int32", data=[1, 8, 10, 8]),
+        "w": Tensor((8, 2, 2, 6), "int8", 0.01, data=np.zeros((8, 2, 2, 6))),
+        "x": Tensor((1, 4, 5, 6), "int8", 0.05),
+        "y": Tensor((1, 8, 10, 8), "int8", 0.35),
+    }
+    call = Operator("TRANSPOSE_CONV", ["size", "w", "x"], ["y"], {"StrideH": 2, "StrideW": 2}, "TransposeConvOptions")
+    with pytest.raises(error, match=words):
+        edgekern.compile(tflite_model(tensors | changed, [call], ["x"], ["y"]))

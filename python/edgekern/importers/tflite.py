@@ -8,7 +8,7 @@ whose tensors and weights carry the file's own scales and zero points; uint8 val
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from edgekern.graph.graph import Graph, Port
 from edgekern.importers._builder import Builder
 from edgekern.importers._integers import real_values
 from edgekern.importers._proto import NEEDS
+from edgekern.importers._tflite_shapes import folded
 from edgekern.types import Array, DType, Quant, TensorType
 
 __all__ = ["HANDLERS", "Call", "Constant", "handles", "import_tflite", "is_tflite"]
@@ -287,7 +288,7 @@ class _Reader:
             raise CompileError(f"operator {where} is broken: {type(error).__name__}: {error}") from error
 
     def _emit(self, name: str, operator: Any, given: list[int], numbers: list[int]) -> None:
-        if name not in HANDLERS:
+        if name not in HANDLERS and name != "SHAPE":
             raise UnsupportedOpError(f"operator {name} is not supported")
         result = numbers[0]
         for number in numbers:
@@ -300,8 +301,11 @@ class _Reader:
             self.unpacked[result] = inputs[0]
             build.end()
             return
-        quant = self._quant(result)
         options = self._options(name, operator)
+        if (value := self._folded(name, options, given, inputs)) is not None:
+            self.unpacked[result] = Constant(self._name(result), value)
+            return
+        quant = self._quant(result)
         origin = -128 if self._kind(result) == "UINT8" else 0
         names = [self._name(n) for n in numbers]
         batch = next((self._shape(n)[0] for n in given if n in self.values), 1)
@@ -313,6 +317,15 @@ class _Reader:
             if tensor not in call.inputs:  # the handler made it
                 build.types[tensor] = replace(known, quant=self._quant(number))
             self.values[number] = tensor
+
+    def _folded(
+        self, name: str, options: Any, given: list[int], inputs: Sequence[str | Constant | None]
+    ) -> Array | None:
+        """The value of an operator on shapes and constant integers; None where it is none."""
+        constants = [x.values for x in inputs if isinstance(x, Constant) and x.values.dtype.kind == "i"]
+        if name == "SHAPE" and isinstance(inputs[0], str):
+            return folded(name, options, [], self._shape(given[0]))
+        return folded(name, options, constants, None) if len(constants) == len(inputs) else None
 
     def _operand(self, number: int) -> str | Constant | None:
         if number == -1:
