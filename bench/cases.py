@@ -280,6 +280,31 @@ def move(name: str) -> Iterator[tuple[str, Case]]:
     yield "halo", lambda: _core.move_halo(name, [side, side, c], [1, 1, 1, 1], c, (side + 2) * c, y.at, 128, 4 * again)
 
 
+def wide(name: str) -> Iterator[tuple[str, Case]]:
+    """int16 to int16: a strip of a convolution, a depthwise row, an add and a mean of a picture."""
+    rng = np.random.default_rng(0)
+    side, c, k = 12, CHANNELS, 144
+    tile = _core.wide_row(name)
+    x, other, y = (Memory(2 * side * (side + 2) * c, rng) for _ in range(3))
+    w, (bias, scale) = rng.integers(-127, 128, (tile["nr"], k), dtype=np.int8), constants(c, rng)
+    panel = [
+        Memory(len(data), rng).put(data)
+        for data in _core.wide_pack(name, w.ctypes.data, k, bias.ctypes.data, scale.ctypes.data, 0, tile["nr"])
+    ]
+    deep = [Memory(len(d), rng).put(d) for d in (rng.bytes(9 * c), bias.tobytes(), scale.tobytes())]
+    rows, out = [x.at + 2 * c * side * ky for ky in range(3)], [-32768, 32767, 0, 1]
+    tile_of, weights = [8, k, tile["nr"]], [part.at for part in panel]
+    again, to, px = repeats(2 * 8 * k * tile["nr"]), [y.at, 2 * c], 2 * c
+    yield "conv", lambda: _core.wide_conv(name, [x.at, other.at], tile_of, weights, out, to, again)
+    taps, deep_at = repeats(2 * 9 * side * c), [part.at for part in deep]
+    shape = [3, side - 2, c]
+    yield "dwconv", lambda: _core.wide_dwconv(name, rows, shape, [px, px], [1, 0], deep_at, out, to, taps)
+    size, bytes_ = [side * side, c], repeats(BYTE_MACS * side * side * c)
+    sides = [[part.at, px, 1, 0] for part in (x, other)]
+    yield "add", lambda: _core.wide_add(name, *sides, size, [0.5, 0.75], out, to, bytes_)
+    yield "mean", lambda: _core.wide_mean(name, sides[0], [side, side, c], 1 / 144, out, y.at, bytes_)
+
+
 def shapes_of(name: str, shapes: list[T]) -> list[T]:
     """The shapes a row is timed on; a scalar row, the same loop at any size, on the first and the last."""
     return shapes[:: len(shapes) - 1] if name.endswith("_scalar") else shapes
@@ -304,7 +329,7 @@ def kernel_cases() -> dict[str, Case]:
         for name in rows_of("resize"):
             for side in shapes_of(name, RESIZE):
                 yield f"{name}/{side}", resize(name, side)
-        for family in (pool, eltwise, softmax, layernorm, edge, move, interpolate):
+        for family in (pool, eltwise, softmax, layernorm, edge, move, interpolate, wide):
             for name in rows_of(family.__name__):
                 for what, case in family(name):
                     yield f"{name}/{what}", case

@@ -12,6 +12,7 @@
 #include "kernels/qgemm/qgemm.h"
 #include "kernels/resize/resize.h"
 #include "kernels/softmax/softmax.h"
+#include "kernels/wide/wide.h"
 
 namespace ek {
 
@@ -27,6 +28,7 @@ void for_each_kernel(void (*visit)(const KernelRow& row, void* context), void* c
   for (size_t i = 0; i < kInterpolateKernelCount; ++i) visit(kInterpolateKernels[i].row, context);
   for (size_t i = 0; i < kSoftmaxKernelCount; ++i) visit(kSoftmaxKernels[i].row, context);
   for (size_t i = 0; i < kLayerNormKernelCount; ++i) visit(kLayerNormKernels[i].row, context);
+  for (size_t i = 0; i < kWideKernelCount; ++i) visit(kWideKernels[i].row, context);
 }
 
 }  // namespace ek

@@ -35,7 +35,8 @@ ek_status Check::charge_window(int64_t taps) const {
 }
 
 ek_status Check::charge_weights() const {
-  return charge_window(static_cast<int64_t>(m.constants[op.constants[0]].size) / hwc(out()).c);  // int8
+  const int64_t sums = in().dtype == EK_INT16 ? 2 : 1;  // one for each byte of an element
+  return charge_window(sums * static_cast<int64_t>(m.constants[op.constants[0]].size) / hwc(out()).c);  // int8
 }
 
 ek_status Check::bad(const void* where, const char* field, const char* why, int64_t value) const {
@@ -56,16 +57,22 @@ ek_status in_range(const Check& c, const int32_t& value, const char* field, int6
 }
 
 ek_status clamp_rule(const Check& c, const int32_t& lo, const int32_t& hi) {
-  EK_TRY(in_range(c, lo, "op.lo", -128, 127));
-  return in_range(c, hi, "op.hi", lo, 127);
+  const int64_t half = c.out().dtype == EK_INT16 ? 32768 : 128;
+  EK_TRY(in_range(c, lo, "op.lo", -half, half - 1));
+  return in_range(c, hi, "op.hi", lo, half - 1);
 }
 
 ek_status is_int8(const Check& c, const TensorRecord& t) {
   return t.dtype == EK_INT8 ? EK_OK : c.bad(&t.dtype, "tensor.dtype", "it works on INT8 (2)", t.dtype);
 }
 
-ek_status is_image(const Check& c, const TensorRecord& t) {
-  EK_TRY(is_int8(c, t));
+ek_status is_int8_or_int16(const Check& c, const TensorRecord& t) {
+  const bool good = t.dtype == EK_INT8 || t.dtype == EK_INT16;
+  return good ? EK_OK : c.bad(&t.dtype, "tensor.dtype", "it works on INT8 (2) and INT16 (4)", t.dtype);
+}
+
+ek_status is_image(const Check& c, const TensorRecord& t, bool wide) {
+  EK_TRY(wide ? is_int8_or_int16(c, t) : is_int8(c, t));
   return t.rank == 4 || t.rank == 2 ? EK_OK : c.bad(&t.rank, "tensor.rank", "it works on rank 4 or 2", t.rank);
 }
 

@@ -38,10 +38,13 @@ struct Check {
   } while (false)
 
 ek_status in_range(const Check& c, const int32_t& value, const char* field, int64_t least, int64_t most);
+/// lo and hi are values of the output, lo not above hi.
 ek_status clamp_rule(const Check& c, const int32_t& lo, const int32_t& hi);
 ek_status is_int8(const Check& c, const TensorRecord& t);
-/// An int8 image [1][h][w][c], or a vector [1][c] as an image of one pixel.
-ek_status is_image(const Check& c, const TensorRecord& t);
+/// INT8 or INT16: of the operators that work on both.
+ek_status is_int8_or_int16(const Check& c, const TensorRecord& t);
+/// An image [1][h][w][c], or a vector [1][c] as an image of one pixel; of INT8, or with `wide` of INT16 too.
+ek_status is_image(const Check& c, const TensorRecord& t, bool wide = false);
 ek_status same_shape(const Check& c, const TensorRecord& a, const TensorRecord& b);
 ek_status same_quant(const Check& c);
 ek_status constant_rule(const Check& c, uint32_t slot, uint16_t dtype, std::initializer_list<int32_t> shape);

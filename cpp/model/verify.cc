@@ -130,7 +130,7 @@ ek_status verify_port(const ModelView& m, const PortRecord& p, uint32_t index, b
     return fail(e, EK_CORRUPT_MODEL, m.at(&p.dtype), "port.dtype", "dtype %u at the edge of a tensor of dtype %u",
                 p.dtype, t.dtype);
   }
-  if (t.dtype == EK_INT16 || (input && t.dtype != EK_INT8)) {
+  if (input && t.dtype != EK_INT8 && t.dtype != EK_INT16) {
     return fail(e, EK_CORRUPT_MODEL, m.at(&t.dtype), "tensor.dtype", "tensor %u of dtype %u cannot be a port", p.tensor,
                 t.dtype);
   }
@@ -165,6 +165,10 @@ ek_status verify_preprocess(const ModelView& m, Error* e) {
   if (!fits) {
     return fail(e, EK_CORRUPT_MODEL, m.at(&p.width), "preprocess.width", "%u x %u x %u is not the shape of input %u",
                 p.height, p.width, p.channels, p.input);
+  }
+  if (t.dtype != EK_INT8) {
+    return fail(e, EK_CORRUPT_MODEL, m.at(&t.dtype), "tensor.dtype", "input %u has dtype %u; a preprocess makes INT8",
+                p.input, t.dtype);
   }
   if (p.width > 16384 || p.height > 16384) {
     return fail(e, EK_CORRUPT_MODEL, m.at(&p.width), "preprocess.width", "an image side above 16384");

@@ -2,6 +2,7 @@
 /// The shape rule of every operator, and the proof that no accumulator can overflow. check.h has what they share.
 #include <cinttypes>
 #include <cmath>
+#include <cstring>
 
 #include "model/check.h"
 
@@ -20,9 +21,19 @@ ek_status rescale_rule(const Check& c, const TensorRecord& x, const TensorRecord
   return c.bad_real(&y.scale, "tensor.scale", "the scale of its input is below 2^31 times that of its output");
 }
 
+bool is_multiplier(float m) { return (m == 0.0f || std::isnormal(m)) && !std::signbit(m) && m < kMaxMultiplier; }
+
 ek_status multiplier_rule(const Check& c, const float& m) {
-  if ((m == 0.0f || std::isnormal(m)) && !std::signbit(m) && m < kMaxMultiplier) return EK_OK;
+  if (is_multiplier(m)) return EK_OK;
   return c.bad_real(&m, "op.m", "a multiplier is 0, or normal and below 2^31");
+}
+
+/// A multiplier that stands among integers by its bits.
+ek_status ratio_rule(const Check& c, const int32_t& bits, const char* field) {
+  float ratio;
+  std::memcpy(&ratio, &bits, sizeof ratio);
+  if (is_multiplier(ratio)) return EK_OK;
+  return c.bad(&bits, field, "the bits of a float that is 0, or normal and below 2^31", bits);
 }
 
 /// A window along one axis: its parameters are sane and the output has the size that follows from them.
@@ -52,8 +63,8 @@ constexpr int32_t kNoDilation = 1;
 
 template <class Params>
 ek_status window_rules(const Check& c, const Params& p, const int32_t& dh, const int32_t& dw, bool pool) {
-  EK_TRY(is_image(c, c.in()));
-  EK_TRY(is_image(c, c.out()));
+  EK_TRY(is_image(c, c.in(), !pool));
+  EK_TRY(is_image(c, c.out(), !pool));
   const Hwc in = hwc(c.in());
   const TensorRecord& y = c.out();  // of a vector, dims[0] = 1 stands for its sides
   EK_TRY(window_rule(c, {p.kh, p.sh, dh, p.top, p.bottom, in.h, y.dims[y.rank == 4 ? 1 : 0]}, pool));
@@ -61,7 +72,8 @@ ek_status window_rules(const Check& c, const Params& p, const int32_t& dh, const
   return clamp_rule(c, p.lo, p.hi);
 }
 
-/// Bias and multiplier of `count` channels, and per channel: sum|w| * max|a - za| + |bias| < 2^31.
+/// Bias and multiplier of `count` channels, and per channel: sum|w| * max|a - za| + |bias| < 2^31. Of an INT16 input
+/// there are two sums: that of the low bytes, at most 255, has the bias; that of the high ones, at most 128, is less.
 /// Weight k of channel n is w[n * channel_step + k * step].
 ek_status accumulator_rule(const Check& c, int32_t count, int64_t taps, int64_t channel_step, int64_t step) {
   EK_TRY(c.charge_weights());
@@ -71,10 +83,9 @@ ek_status accumulator_rule(const Check& c, int32_t count, int64_t taps, int64_t 
   const auto* bias = c.m.constant<int32_t>(c.op.constants[1]);
   const auto* scale = c.m.constant<float>(c.op.constants[2]);
   const int64_t zero = c.in().zero_point;
-  const int64_t reach = 127 - zero > zero + 128 ? 127 - zero : zero + 128;
+  const int64_t reach = c.in().dtype == EK_INT16 ? 255 : 127 - zero > zero + 128 ? 127 - zero : zero + 128;
   for (int32_t n = 0; n < count; ++n) {
-    if (!(scale[n] == 0.0f || (std::isnormal(scale[n]) && scale[n] > 0.0f && scale[n] < kMaxMultiplier)) ||
-        std::signbit(scale[n])) {
+    if (!is_multiplier(scale[n])) {
       return c.bad_real(scale + n, "constant.multiplier", "a multiplier is 0, or normal and below 2^31");
     }
     int64_t sum = 0;
@@ -149,8 +160,8 @@ ek_status check_AveragePool2D(const Check& c) {
 
 ek_status check_Mean(const Check& c) {
   const auto& p = c.op.as<MeanParams>();
-  EK_TRY(is_image(c, c.in()));
-  EK_TRY(is_image(c, c.out()));
+  EK_TRY(is_image(c, c.in(), true));
+  EK_TRY(is_image(c, c.out(), true));
   const Hwc x = hwc(c.in()), y = hwc(c.out());
   if (y.h != 1 || y.w != 1 || y.c != x.c) {
     return c.bad(c.out().dims, "tensor.dims", "it makes one pixel of the same channels", element_count(c.out()));
@@ -165,10 +176,16 @@ ek_status check_Mean(const Check& c) {
 ek_status check_Add(const Check& c) {
   const auto& p = c.op.as<AddParams>();
   for (uint32_t i = 0; i < 2; ++i) {
-    EK_TRY(is_int8(c, c.in(i)));
+    EK_TRY(is_int8_or_int16(c, c.in(i)));
     EK_TRY(same_shape(c, c.in(i), c.out()));
   }
-  EK_TRY(is_int8(c, c.out()));
+  EK_TRY(is_int8_or_int16(c, c.out()));
+  if (c.in().dtype == EK_INT16 || c.in(1).dtype == EK_INT16 || c.out().dtype == EK_INT16) {
+    EK_TRY(in_range(c, p.shift, "op.shift", 0, 0));  // m and n are ratios, by the bits of a float
+    EK_TRY(ratio_rule(c, p.m, "op.m"));
+    EK_TRY(ratio_rule(c, p.n, "op.n"));
+    return clamp_rule(c, p.lo, p.hi);
+  }
   EK_TRY(in_range(c, p.shift, "op.shift", 13, 30));
   EK_TRY(in_range(c, p.m, "op.m", 0, 1 << 21));  // 2 * 255 * 2^21 + 2^29 < 2^31
   EK_TRY(in_range(c, p.n, "op.n", 0, 1 << 21));

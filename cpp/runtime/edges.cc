@@ -25,7 +25,8 @@ Edge strided_edge(const Plan& plan, uint32_t tensor, const uint8_t* perm, uint16
   e.base = t.base, e.shape = t.shape, e.zero = static_cast<uint8_t>(t.zero);
   const Nhwc& s = t.shape;
   e.halo = input && s.top + s.left + s.bottom + s.right != 0 ? plan.move->halo : nullptr;
-  if (t.elem == 4) loops.add(4, 1, 1);  // float32 as bytes: rank 6 without its batch leaves room for this loop
+  const bool copied = t.elem == 4 || dtype == EK_INT16;
+  if (copied) loops.add(t.elem, 1, 1);  // elements as bytes: rank 6 without its batch leaves room for this loop
   loops.store(e.args.extent, e.args.x_stride, e.args.y_stride);
   for (int32_t i = 0; i < 6; ++i) {
     e.move.extent[i] = e.args.extent[i];
@@ -37,17 +38,22 @@ Edge strided_edge(const Plan& plan, uint32_t tensor, const uint8_t* perm, uint16
   e.args.flip = dtype == EK_INT8 ? 0x80 : 0;
   e.args.x = e.move.x = t.pixel();  // the side inside; run() sets the other
   e.args.y = e.move.y = t.pixel();
-  if (t.elem == 4) {
+  if (copied) {
     e.copy = plan.move->copy;
     return e;
   }
   const EdgeKernel& kernel = *select_edge(plan.cap);
+  if (t.elem == 2) {
+    e.convert = input ? kernel.quantise_s16 : kernel.dequantise_s16;
+    return e;
+  }
   e.convert = dtype != EK_FLOAT32 ? kernel.bytes : input ? kernel.quantise : kernel.dequantise;
   return e;
 }
 
 uint16_t outside_dtype(const Plan& plan, const PortRecord& port, bool input, bool raw) {
-  return !input && raw && plan.model->tensors[port.tensor].dtype == EK_INT8 ? uint16_t{EK_INT8} : port.dtype;
+  const uint16_t inside = plan.model->tensors[port.tensor].dtype;
+  return !input && raw && inside != EK_FLOAT32 ? inside : port.dtype;
 }
 
 }  // namespace

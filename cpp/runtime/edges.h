@@ -8,8 +8,8 @@ namespace ek {
 
 /// One direction of one port, resolved. `run` moves a frame between `outside` and the arena.
 struct Edge {
-  void (*convert)(const EdgeArgs& args);  ///< int8 tensors
-  void (*copy)(const MoveArgs& args);     ///< float32 tensors, float32 outside
+  void (*convert)(const EdgeArgs& args);  ///< int8 tensors, and int16 ones with float32 outside
+  void (*copy)(const MoveArgs& args);     ///< float32 or int16 tensors, the same outside
   EdgeArgs args;
   MoveArgs move;
   bool input;
@@ -23,13 +23,13 @@ struct Edge {
   void run(void* outside) const;
 };
 
-/// Resolves a port of a bound plan. `raw` leaves outputs as the int8 inside.
+/// Resolves a port of a bound plan. `raw` leaves outputs as the int8 or int16 inside.
 Edge make_edge(const Plan& plan, const PortRecord& port, bool input, bool raw);
 
 /// Bytes of one frame outside.
 uint64_t edge_bytes(const Plan& plan, const PortRecord& port, bool input, bool raw);
 
-/// An edge that copies tensor `index` out of the arena in its own dimensions, int8 or float32.
+/// An edge that copies tensor `index` out of the arena in its own dimensions and dtype.
 Edge make_tensor_edge(const Plan& plan, uint32_t index);
 
 }  // namespace ek

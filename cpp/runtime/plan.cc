@@ -43,25 +43,27 @@ void widen_halo(const Params& p, const Nhwc& y, Nhwc* x) {
 
 void place_tensor(const TensorRecord& record, TensorPlan* t) {
   const Hwc size = hwc(record);
-  t->elem = record.dtype == EK_FLOAT32 ? 4 : 1;
-  t->zero = record.zero_point + 128;
+  t->elem = static_cast<int32_t>(dtype_bytes(record.dtype));
+  t->zero = record.dtype == EK_INT16 ? 0 : record.zero_point + 128;
   t->scale = record.scale;
   t->shape.h = size.h, t->shape.w = size.w, t->shape.c = size.c;
-  t->shape.px = t->elem == 4 ? 4 * size.c : round_up(size.c, kChannelAlign);
+  t->shape.px = round_up(t->elem * size.c, kChannelAlign);
 }
 
 // Halos and dense images follow from the consumers.
 void shape_by_consumers(const Plan& plan) {
   for (uint32_t i = 0; i < plan.model->ops.size; ++i) {
     const OpView op = plan.model->op(i);
-    Nhwc& x = plan.tensors[op.inputs[0]].shape;
+    TensorPlan& in = plan.tensors[op.inputs[0]];
+    Nhwc& x = in.shape;
     const Nhwc& y = plan.out(op).shape;
     if (op.record->opcode == static_cast<uint16_t>(Opcode::kDepthwiseConv2D)) {
       widen_halo(op.as<DepthwiseConv2DParams>(), y, &x);
     } else if (op.record->opcode == static_cast<uint16_t>(Opcode::kConv2D)) {
       const auto& p = op.as<Conv2DParams>();
       widen_halo(p, y, &x);
-      if (p.groups == 1 && (x.c == 1 || x.c == 3)) x.px = x.c;  // images: firstconv and merged taps want them dense
+      if (in.elem == 1 && p.groups == 1 && (x.c == 1 || x.c == 3))
+        x.px = x.c;  // images: firstconv and merged taps want them dense
     }
   }
 }
@@ -253,7 +255,7 @@ void free_plan(Plan* plan) {
 }
 
 Requant requant_of(const TensorPlan& to, int32_t lo, int32_t hi) {
-  const int32_t zero = to.zero - 128;
+  const int32_t zero = to.elem == 2 ? 0 : to.zero - 128;
   return {static_cast<float>(lo - zero), static_cast<float>(hi - zero), to.zero};
 }
 

@@ -15,9 +15,9 @@
 namespace ek {
 
 struct TensorPlan {
-  Nhwc shape;          ///< of one frame; a float32 tensor has 4 bytes per element and no halo
+  Nhwc shape;          ///< of one frame; a float32 tensor has no halo
   int32_t elem = 1;    ///< bytes per element
-  int32_t zero = 0;    ///< biased zero point
+  int32_t zero = 0;    ///< biased zero point; 0 of int16, so that a halo of zero bytes is one of zero points
   float scale = 0.0f;
   ArenaItem item;
   uint32_t readers = 0;     ///< ops and output ports that read it
@@ -91,7 +91,7 @@ struct Group {
 /// Binds the step of one op; `weights` and `scratch` are its own.
 void bind_step(const Plan& plan, Step* step, uint8_t* weights, uint8_t* scratch);
 
-/// Requantisation into tensor `to` with the file's clamp.
+/// Requantisation into tensor `to`, int8 or int16, with the file's clamp.
 Requant requant_of(const TensorPlan& to, int32_t lo, int32_t hi);
 
 /// The 256 bytes that bring values of one quantisation into another (quant.rescale); false: they are the same.

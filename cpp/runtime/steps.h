@@ -9,6 +9,7 @@
 #include "kernels/pool/pool.h"
 #include "kernels/qgemm/qgemm.h"
 #include "kernels/softmax/softmax.h"
+#include "kernels/wide/wide.h"
 
 namespace ek {
 
@@ -120,6 +121,42 @@ struct MoveStep {
   uint32_t first, count;  ///< of the plan's moves
 };
 
+/// Convolution with a 16-bit operand: windows of a few pixels of an output row, gathered, by all panels.
+struct WideConvStep {
+  WideConvArgs args;
+  void (*run)(const WideConvArgs& args);
+  const uint8_t** rows;         ///< kh pointers, in scratch
+  int16_t *high, *low;          ///< planes in scratch; low null for an 8-bit input
+  Rows<const uint8_t> in;
+  Rows<uint8_t> y;
+  ptrdiff_t in_group, y_group, y_panel;  ///< bytes from group to group, and from panel to panel
+  ptrdiff_t a_px, a_kx;         ///< bytes in the input from output pixel to output pixel, from run to run
+  int32_t m, pixels, groups;    ///< output pixels of a row; of a strip at most
+  int32_t parts, kh, runs, run_length;  ///< a window: parts of kh rows of `runs` runs of contiguous elements
+  int32_t sy, dy, zero;
+  Panels panels;
+};
+
+struct WideDwConvStep {
+  WideDwConvArgs args;
+  void (*run)(const WideDwConvArgs& args);
+  const uint8_t** rows;
+  Rows<const uint8_t> in;
+  Rows<uint8_t> y;
+  int32_t kh, sy, dy;
+};
+
+struct WideAddStep {
+  WideAddArgs args;
+  void (*run)(const WideAddArgs& args);
+  ptrdiff_t a_row, b_row, y_row;
+};
+
+struct WideMeanStep {
+  WideMeanArgs args;
+  void (*run)(const WideMeanArgs& args);
+};
+
 struct Step;
 
 /// A fused group: depthwise convolution with the convolution that feeds it, the pointwise one it feeds, or both.
@@ -167,6 +204,10 @@ struct Step {
     MoveStep move;
     InterpolateStep interpolate;
     SeparableStep separable;
+    WideConvStep wide_conv;
+    WideDwConvStep wide_dwconv;
+    WideAddStep wide_add;
+    WideMeanStep wide_mean;
   };
 };
 

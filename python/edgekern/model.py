@@ -135,7 +135,7 @@ class Model:
         Args:
             x: The source model's own tensor (dtype and shape, batch first); several inputs as a dict by name.
             out: Where to write; several outputs as a dict by name.
-            raw: Give int8 as it is inside, instead of the source model's dtype.
+            raw: Give int8 (or int16) as it is inside, instead of the source model's dtype.
 
         Returns:
             One array, or a dict by name where the model has several outputs.
@@ -235,9 +235,10 @@ class Model:
 
     @cached_property
     def _raw_outputs(self) -> tuple[TensorInfo, ...]:
-        int8 = np.dtype(np.int8)  # a scale tells int8 inside from float32
+        kinds = (DType(record["inside"]).numpy for record in self._core.outputs())
         return tuple(
-            TensorInfo(t.name, int8 if t.scale else t.dtype, t.shape, t.scale, t.zero_point) for t in self.outputs
+            TensorInfo(t.name, kind, t.shape, t.scale, t.zero_point)
+            for t, kind in zip(self.outputs, kinds, strict=True)
         )
 
     # ---- looking inside --------------------------------------------------------------------------------------
@@ -257,7 +258,7 @@ class Model:
         return result[self.outputs[0].name] if not trace and len(self.outputs) == 1 else result
 
     def trace(self, x: Tensors) -> dict[str, Array]:
-        """Every tensor by name as the kernels computed it (NHWC, int8, batch first), from an unfused plan.
+        """Every tensor by name as the kernels computed it (NHWC, int8 or int16, batch first), from an unfused plan.
 
         >>> model = ek.SignClassifier().model
         >>> x = np.full((1, 48, 48, 3), 77, np.uint8)

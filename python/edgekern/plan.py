@@ -19,8 +19,8 @@ class TensorInfo:
         name: Name in the source model.
         dtype: Of the caller's array.
         shape: Of the caller's array; the batch stands first and is given as 1.
-        scale: Of the int8 tensor inside, real = scale * (q - zero_point); 0 for float32 inside.
-        zero_point: Of the int8 tensor inside.
+        scale: Of the int8 or int16 tensor inside, real = scale * (q - zero_point); 0 for float32 inside.
+        zero_point: Of the tensor inside.
     """
 
     name: str

@@ -12,23 +12,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgekern.types import Array, Quant
+from edgekern.types import Array, DType, Quant
 
 __all__ = [
     "add_parameters",
     "average",
     "byte_table",
     "choose_quant",
+    "choose_wide",
     "clamp_bounds",
     "dequantise",
     "exp_table",
     "fold_multiplier",
+    "planes",
     "quantise",
     "quantise_bias",
     "quantise_weights",
     "requantise",
     "requantise_add",
+    "requantise_add_wide",
     "requantise_table",
+    "requantise_wide",
     "rescale",
 ]
 
@@ -36,44 +40,85 @@ F32 = np.float32
 EXP_ONE = 1 << 23  # exp(0) in the softmax table
 _FIFTY_DIGITS = decimal.Context(prec=50)
 TINY = float(np.finfo(np.float32).tiny)  # least normal float32
+_ENDS = {DType.INT8: (-128, 127), DType.INT16: (-32768, 32767)}
 
 
-def quantise(x: Array, q: Quant) -> Array:
-    """Brings float32 values to int8: clamp(rne(x / scale) + zero_point); NaN gives -128.
+def quantise(x: Array, q: Quant, dtype: DType = DType.INT8) -> Array:
+    """Brings float32 values to int8 or int16: clamp(rne(x / scale) + zero_point); NaN gives the least value.
 
     >>> quantise(np.float32([-1.0, 0.25, 0.75, 99.0]), Quant(0.5, 0))
     array([ -2,   0,   2, 127], dtype=int8)
     """
+    least, most = _ENDS[dtype]
     t = np.asarray(x, F32) / F32(q.scale)
-    lo, hi = F32(-128 - q.zero_point), F32(127 - q.zero_point)
+    lo, hi = F32(least - q.zero_point), F32(most - q.zero_point)
     t = np.where(t > lo, t, lo)  # NaN compares false
-    y: Array = (np.rint(np.minimum(t, hi)).astype(np.int32) + q.zero_point).astype(np.int8)
+    y: Array = (np.rint(np.minimum(t, hi)).astype(np.int32) + q.zero_point).astype(dtype.numpy)
     return y
 
 
 def dequantise(x: Array, q: Quant) -> Array:
-    """Brings int8 values to float32: float32(x - zero_point) * scale."""
+    """Brings int8 or int16 values to float32: float32(x - zero_point) * scale."""
     y: Array = (x.astype(np.int32) - q.zero_point).astype(F32) * F32(q.scale)
     return y
 
 
-def requantise(acc: Array, m: Array, zero_point: int, lo: int = -128, hi: int = 127) -> Array:
-    """Brings int32 sums to int8.
+def requantise(
+    acc: Array, m: Array, zero_point: int, lo: int = -128, hi: int = 127, dtype: DType = DType.INT8
+) -> Array:
+    """Brings int32 sums to int8 or int16.
 
     t = float32(acc) * m; t = min(max(t, lo - zero_point), hi - zero_point); q = rne(t) + zero_point.
     The conversion rounds, then the product rounds (the arithmetic of LiteRT and ONNX Runtime).
 
     Args:
-        acc: int32, any shape with channels last.
+        acc: Exact sums (int32), any shape with channels last.
         m: float32 multiplier, one or one per channel.
         zero_point: Of the output.
         lo: Least output value; activation functions fold into it.
         hi: Greatest output value.
+        dtype: Of the output.
     """
-    t = acc.astype(F32) * np.asarray(m, F32)
+    return _rounded(acc.astype(F32) * np.asarray(m, F32), zero_point, lo, hi, dtype)
+
+
+def _rounded(t: Array, zero_point: int, lo: int, hi: int, dtype: DType) -> Array:
     t = np.minimum(np.maximum(t, F32(lo - zero_point)), F32(hi - zero_point))
-    y: Array = (np.rint(t).astype(np.int32) + zero_point).astype(np.int8)
+    y: Array = (np.rint(t).astype(np.int32) + zero_point).astype(dtype.numpy)
     return y
+
+
+def planes(x: Array, zero_point: int) -> list[Array]:
+    """What a convolution sums: of int8 the values less their zero point; of int16 the high byte, then the low one.
+
+    x = 256 * high + low with high in -128..127 and low in 0..255, so that int32 holds the sums over each.
+
+    >>> planes(np.int16([-1, 300]), 0)
+    [array([-1,  1], dtype=int32), array([255,  44], dtype=int32)]
+    """
+    v = x.astype(np.int32)
+    return [v >> 8, v & 255] if x.dtype == np.int16 else [v - zero_point]
+
+
+def requantise_wide(
+    high: Array, low: Array, m: Array, zero_point: int, lo: int, hi: int, dtype: DType = DType.INT8
+) -> Array:
+    """Brings the two int32 sums of an int16 input to int8 or int16.
+
+    t = (float32(high) * 256 + float32(low)) * m, then as `requantise`. The conversions, the sum and the last product
+    round; the product with 256 does not.
+
+    Args:
+        high: Sums over the high bytes.
+        low: Sums over the low bytes, and the bias.
+        m: float32 multiplier, one or one per channel.
+        zero_point: Of the output.
+        lo: Least output value.
+        hi: Greatest output value.
+        dtype: Of the output.
+    """
+    t = high.astype(F32) * F32(256) + low.astype(F32)
+    return _rounded(t * np.asarray(m, F32), zero_point, lo, hi, dtype)
 
 
 def fold_multiplier(s_in: float, s_w: Array, s_out: float) -> Array:
@@ -83,13 +128,13 @@ def fold_multiplier(s_in: float, s_w: Array, s_out: float) -> Array:
     return y
 
 
-def clamp_bounds(out: Quant, lo: float, hi: float) -> tuple[int, int]:
-    """Least and greatest int8 of a tensor whose real values are clipped to [lo, hi] (infinite: unclipped).
+def clamp_bounds(out: Quant, lo: float, hi: float, dtype: DType = DType.INT8) -> tuple[int, int]:
+    """Least and greatest integer of a tensor whose real values are clipped to [lo, hi] (infinite: unclipped).
 
     >>> clamp_bounds(Quant(0.5, -128), 0.0, 6.0)
     (-128, -116)
     """
-    bounds = quantise(np.array([lo, hi], F32), out)
+    bounds = quantise(np.array([lo, hi], F32), out, dtype)
     return int(bounds[0]), int(bounds[1])
 
 
@@ -103,6 +148,12 @@ def choose_quant(lo: float, hi: float) -> Quant:
     scale = min(max(scale, 2.0**-20), 256.0)
     zero = int(np.rint(-128.0 - lo / scale))
     return Quant(scale, min(max(zero, -128), 127))
+
+
+def choose_wide(lo: float, hi: float) -> Quant:
+    """int16 quantisation that covers [lo, hi]: zero point 0, scale = max(|lo|, |hi|) / 32767, bounded as int8's."""
+    scale = float(F32(max(abs(float(lo)), abs(float(hi))) / 32767.0))
+    return Quant(min(max(scale, 2.0**-20), 256.0), 0)
 
 
 def quantise_weights(w: Array, scale: Array) -> Array:
@@ -159,6 +210,17 @@ def requantise_add(
     acc = (a.astype(np.int64) - za) * m + (b.astype(np.int64) - zb) * n + (1 << (shift - 1))
     y: Array = np.clip((acc >> shift) + zy, lo, hi).astype(np.int8)
     return y
+
+
+def requantise_add_wide(
+    a: Array, b: Array, za: int, zb: int, zy: int, ra: float, rb: float, lo: int, hi: int, dtype: DType
+) -> Array:
+    """An add with int16 on any side: t = float32(a - za) * ra + float32(b - zb) * rb, then as `requantise`.
+
+    ra = s_a / s_y and rb = s_b / s_y in float32 (`fold_multiplier`). Both products round, then the sum rounds.
+    """
+    t = (a.astype(np.int32) - za).astype(F32) * F32(ra) + (b.astype(np.int32) - zb).astype(F32) * F32(rb)
+    return _rounded(t, zy, lo, hi, dtype)
 
 
 def exp_table(scale: float, temperature: float = 1.0) -> Array:

@@ -40,7 +40,7 @@ class Quant:
 
     Attributes:
         scale: A float32 value, finite and > 0, held exactly in a Python float.
-        zero_point: An int8 value.
+        zero_point: An int8 value; 0 for int16 tensors.
 
     >>> Quant(0.5, -128)
     Quant(scale=0.5, zero_point=-128)
@@ -61,12 +61,22 @@ class TensorType:
     """Shape (NHWC, batch first and given as 1), element type and quantisation of a tensor.
 
     `quant` is None for int8 results whose quantisation the operator leaves to calibration. A float32 tensor of a float
-    graph has one where the source model is quantised: it is taken over, not calibrated.
+    graph has one where the source model is quantised: it is taken over, not calibrated. An integer graph holds int8,
+    and int16 where a tensor needs finer steps than 256 values give.
     """
 
     shape: tuple[int, ...]
     dtype: DType = DType.FLOAT32
     quant: Quant | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype is DType.INT16 and self.quant is not None and self.quant.zero_point != 0:
+            raise ValueError(f"an int16 tensor has zero point 0, not {self.quant.zero_point}")
+
+    @property
+    def wide(self) -> bool:
+        """Whether it holds int16."""
+        return self.dtype is DType.INT16
 
     @property
     def size(self) -> int:

@@ -15,5 +15,6 @@ void bind_layernorm(pybind11::module_& m);
 void bind_move(pybind11::module_& m);
 void bind_edge(pybind11::module_& m);
 void bind_interpolate(pybind11::module_& m);
+void bind_wide(pybind11::module_& m);
 void bind_session(pybind11::module_& m);
 void bind_frame(pybind11::module_& m);

@@ -20,7 +20,7 @@ const ek::EdgeKernel& row_of(const std::string& name) {
 using Extents = std::array<int32_t, 6>;
 using Steps = std::array<ptrdiff_t, 6>;
 
-/// `what` is quantise, dequantise or bytes.
+/// `what` is quantise, dequantise or bytes; the first two with _s16 for int16.
 std::string run(const std::string& name, const std::string& what, uintptr_t x, uintptr_t y, const Extents& extent,
                 const Steps& x_stride, const Steps& y_stride, float scale, int32_t zero, uint8_t flip, int64_t rounds) {
   const ek::EdgeKernel& kernel = row_of(name);
@@ -33,7 +33,11 @@ std::string run(const std::string& name, const std::string& what, uintptr_t x, u
   args.scale = scale;
   args.zero = zero;
   args.flip = flip;
-  const auto call = what == "quantise" ? kernel.quantise : what == "dequantise" ? kernel.dequantise : kernel.bytes;
+  const auto call = what == "quantise"         ? kernel.quantise
+                    : what == "dequantise"     ? kernel.dequantise
+                    : what == "quantise_s16"   ? kernel.quantise_s16
+                    : what == "dequantise_s16" ? kernel.dequantise_s16
+                                               : kernel.bytes;
   const py::gil_scoped_release release;
   for (int64_t round = 0; round < rounds; ++round) call(args);
   return kernel.row.name;
@@ -46,6 +50,7 @@ std::string chosen_row(const std::string& isa) { return ek::select_edge(cap_of(i
 void bind_edge(py::module_& m) {
   m.def("edge_run", &run, py::arg("name"), py::arg("what"), py::arg("x"), py::arg("y"), py::arg("extent"),
         py::arg("x_stride"), py::arg("y_stride"), py::arg("scale"), py::arg("zero"), py::arg("flip"),
-        py::arg("rounds") = 1, "Runs quantise, dequantise or bytes on caller addresses, unchecked.");
+        py::arg("rounds") = 1,
+        "Runs quantise, dequantise or bytes (or one of the first two with _s16) on caller addresses, unchecked.");
   m.def("edge_select", &chosen_row, py::arg("isa"), "Name of the row a plan would choose under a cap.");
 }

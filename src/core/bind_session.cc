@@ -106,7 +106,10 @@ class Model {
       check(input ? ek_model_input(model_, i, &t) : ek_model_output(model_, i, &t));
       py::tuple shape(static_cast<size_t>(t.rank));
       for (int32_t d = 0; d < t.rank; ++d) shape[static_cast<size_t>(d)] = t.shape[d];
-      list.append(info(t.name, t.dtype, shape, t.scale, t.zero_point));
+      py::dict d = info(t.name, t.dtype, shape, t.scale, t.zero_point);
+      const ek::Span<const ek::PortRecord>& records = input ? view().inputs : view().outputs;
+      d["inside"] = static_cast<int>(view().tensors[records[static_cast<size_t>(i)].tensor].dtype);
+      list.append(d);
     }
     return list;
   }

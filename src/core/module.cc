@@ -21,4 +21,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_move(m);
   bind_edge(m);
   bind_interpolate(m);
+  bind_wide(m);
 }

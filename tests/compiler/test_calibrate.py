@@ -240,7 +240,7 @@ def test_sums_beyond_float32_are_exact() -> None:
     sums = products.sum(axis=-1) + int8.constants[node.constants[1]]
     assert sums.max() > 1 << 24
     assert (sums % 2 == 1).any()
-    assert np.array_equal(integer.accumulate(int8, node, q), sums.astype(np.float32))
+    assert np.array_equal(integer.accumulate(int8, node, q).total, sums.astype(np.float32))
     assert np.array_equal(integer.run(int8, {"x": x})["y"], reference(int8, {"x": x})["y"])
 
 

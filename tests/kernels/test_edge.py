@@ -10,7 +10,7 @@ import pytest
 from guarded import CANARY, Guarded, assert_same
 
 from edgekern import _core, quant
-from edgekern.types import Quant
+from edgekern.types import DType, Quant
 
 FAMILY = "edge"
 F32 = np.float32
@@ -86,6 +86,22 @@ def test_dequantise_every_byte(kernel: str) -> None:
     for q in QUANTS:
         made = run(kernel, "dequantise", x, F32, scale=q.scale, zero=q.zero_point + 128)
         assert_same(made, (x.astype(np.int32) - 128 - q.zero_point).astype(F32) * F32(q.scale))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("scale", [0.5, float(F32(1 / 255)), 2.0**-20, 256.0])
+def test_int16(kernel: str, shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> None:
+    """Both ways, in the caller's order and in the opposite one; ties, values outside, infinities and NaN."""
+    q = Quant(scale, 0)
+    with np.errstate(over="ignore"):
+        x = np.where(rng.random(shape) < 0.5, awkward(rng, shape, q), 250 * awkward(rng, shape, q)).astype(F32)
+        want = quant.quantise(x, q, DType.INT16)
+    reverse = tuple(reversed(range(len(shape))))
+    for flush, odd, perm in itertools.product(("tail", "head"), (0, 1), (None, reverse)):
+        made = run(kernel, "quantise_s16", x, np.int16, perm, scale, flush=flush, odd=odd)
+        assert_same(made, want, (shape, scale))
+        real = run(kernel, "dequantise_s16", want, F32, perm, scale, flush=flush, odd=odd)
+        assert_same(real, quant.dequantise(want, q), (shape, scale))
 
 
 @pytest.mark.parametrize("shape", [(6, 7, 3), (3, 40, 2), (33, 4, 5)], ids=str)

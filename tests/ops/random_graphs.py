@@ -50,11 +50,12 @@ def calibrated(draw: np.random.Generator, values: Array) -> Quant:
     return q
 
 
-def frames(draw: np.random.Generator, shape: tuple[int, ...], count: int) -> Array:
-    """int8 values [count, ...]: uniform, with runs of the extremes."""
-    x = draw.integers(-128, 128, (count, *shape[1:]), np.int64).astype(np.int8)
+def frames(draw: np.random.Generator, shape: tuple[int, ...], count: int, kind: type = np.int8) -> Array:
+    """int8 (or int16) values [count, ...]: uniform, with runs of the extremes."""
+    least, most = np.iinfo(kind).min, np.iinfo(kind).max
+    x = draw.integers(least, most + 1, (count, *shape[1:]), np.int64).astype(kind)
     corner = draw.random(x.shape)
-    return np.where(corner < 0.01, np.int8(-128), np.where(corner > 0.99, np.int8(127), x)).astype(np.int8)
+    return np.where(corner < 0.01, kind(least), np.where(corner > 0.99, kind(most), x)).astype(kind)
 
 
 @dataclass
@@ -115,7 +116,7 @@ class Growth:
             parts = [constants[0] // pick(own, (1, 2, -3)) for _ in range(pick(own, (1, 2)))]
             constants = (np.concatenate([constants[0], *parts], PARTS[kind.opcode]), *constants[1:])
         names = tuple(f"{output}.c{i}" for i in range(len(constants)))
-        self.constants.update(zip(names, (self._disturbed(c) for c in constants), strict=True))
+        self.constants.update(zip(names, (self.disturbed(c, self.draw) for c in constants), strict=True))
         self.floats[output] = example
         self.nodes.append(Node(op, tuple(inputs), names, output, f"{kind.opcode} {output}"))
         self.types[output] = out
@@ -123,11 +124,11 @@ class Growth:
         self.values[output] = op.reference([self.values[name] for name in inputs], values, types, out)
         return True
 
-    def _disturbed(self, constant: Array) -> Array:
+    def disturbed(self, constant: Array, draw: np.random.Generator) -> Array:
         """int8 constants with values that no quantiser writes; multipliers that are powers of two, which make ties."""
-        chosen = self.draw.random(constant.shape) < (self.wild if constant.dtype == np.int8 else 10 * self.wild)
+        chosen = draw.random(constant.shape) < (self.wild if constant.dtype == np.int8 else 10 * self.wild)
         if constant.dtype == np.int8:
-            return np.where(chosen, self.draw.integers(-128, 128, constant.shape), constant).astype(np.int8)
+            return np.where(chosen, draw.integers(-128, 128, constant.shape), constant).astype(np.int8)
         if constant.dtype == np.float32:
             powers = np.exp2(np.rint(np.log2(np.maximum(constant, quant.TINY)))).astype(np.float32)
             return np.where(chosen, powers, constant).astype(np.float32)
@@ -163,6 +164,18 @@ def grow(
     elements: int = MOST_ELEMENTS,
 ) -> Graph:
     """The graph of a seed: `least` to `most` nodes over tensors of at most `elements`."""
+    return grow_growth(seed, least, most, sides, channels, elements).graph()
+
+
+def grow_growth(
+    seed: int | list[int],
+    least: int = 8,
+    most: int = 22,
+    sides: tuple[int, ...] = SIDES,
+    channels: tuple[int, ...] = CHANNELS,
+    elements: int = MOST_ELEMENTS,
+) -> Growth:
+    """What `grow` makes a graph of."""
     draw = np.random.default_rng(seed)
     growth = Growth(draw, most_elements=elements)
     growth.add_input((1, pick(draw, sides), pick(draw, sides), pick(draw, channels)))
@@ -174,7 +187,7 @@ def grow(
         wide = images if images and draw.random() < 0.8 else alive
         source = alive[-1] if draw.random() < 0.25 else pick(draw, wide)
         growth.add_node(pick(draw, kinds), source)
-    return growth.graph()
+    return growth
 
 
 def grow_separable(seed: int | list[int]) -> Graph:
@@ -226,7 +239,8 @@ def single(kind: type[Op], seed: int | list[int], wild: float = EXTREMES) -> Gro
 
 
 def feeds(graph: Graph, draw: np.random.Generator, count: int = 8) -> dict[str, Array]:
-    """The caller's tensors: random frames, then one of zero points, one of -128, one of 127, one that alternates.
+    """The caller's tensors: random frames, then one of zero points, one of the least value, one of the greatest, one
+    that alternates.
 
     Float frames lie between the steps of their tensor, on ties too, and hold NaN and infinities.
     """
@@ -234,14 +248,16 @@ def feeds(graph: Graph, draw: np.random.Generator, count: int = 8) -> dict[str, 
     for port in graph.inputs:
         t = graph.types[port.tensor]
         assert t.quant
-        corners = [np.full((1, *t.shape[1:]), v, np.int8) for v in (t.quant.zero_point, -128, 127)]
-        corners.append(np.where(np.indices(corners[0].shape).sum(axis=0) % 2, 127, -128).astype(np.int8))
-        inside = np.concatenate([frames(draw, t.shape, count), *corners])
+        kind = np.int16 if t.wide else np.int8
+        least, most = np.iinfo(kind).min, np.iinfo(kind).max
+        corners = [np.full((1, *t.shape[1:]), v, kind) for v in (t.quant.zero_point, least, most)]
+        corners.append(np.where(np.indices(corners[0].shape).sum(axis=0) % 2, most, least).astype(kind))
+        inside = np.concatenate([frames(draw, t.shape, count, kind), *corners])
         x = run.fetch(graph, port, inside)
         if x.dtype == np.float32:
-            kind = draw.random(x[:count].shape)
-            between = np.where(kind < 0.5, draw.uniform(-0.5, 0.5, kind.shape), np.where(kind < 0.7, 0.5, 0))
-            odd = np.where(kind > 0.99, draw.choice(np.array([np.nan, np.inf, -np.inf, 1e-45]), kind.shape), 0)
+            place = draw.random(x[:count].shape)
+            between = np.where(place < 0.5, draw.uniform(-0.5, 0.5, place.shape), np.where(place < 0.7, 0.5, 0))
+            odd = np.where(place > 0.99, draw.choice(np.array([np.nan, np.inf, -np.inf, 1e-45]), place.shape), 0)
             x[:count] = (x[:count] + between * t.quant.scale + odd).astype(np.float32)
         result[port.name] = x
     return result

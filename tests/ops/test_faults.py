@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from random_graphs import caps, feeds, model_bytes, run_under, single
+from wide_graphs import single_wide
 
 from edgekern import quant
 from edgekern.errors import ModelFormatError
@@ -157,10 +158,39 @@ def half_up(t: Array) -> Array:
     return np.floor(t + np.float32(0.5))
 
 
-def requantise_half_up(acc: Array, m: Array, zero_point: int, lo: int = -128, hi: int = 127) -> Array:
-    t = acc.astype(np.float32) * np.asarray(m, np.float32)
+def rounded_half_up(t: Array, zero_point: int, lo: int, hi: int, dtype: DType) -> Array:
     t = np.minimum(np.maximum(t, np.float32(lo - zero_point)), np.float32(hi - zero_point))
-    return (half_up(t).astype(np.int32) + zero_point).astype(np.int8)
+    return (half_up(t).astype(np.int32) + zero_point).astype(dtype.numpy)
+
+
+def requantise_half_up(
+    acc: Array, m: Array, zero_point: int, lo: int = -128, hi: int = 127, dtype: DType = DType.INT8
+) -> Array:
+    return rounded_half_up(acc.astype(np.float32) * np.asarray(m, np.float32), zero_point, lo, hi, dtype)
+
+
+def wide_half_up(high: Array, low: Array, m: Array, zero: int, lo: int, hi: int, dtype: DType = DType.INT8) -> Array:
+    t = high.astype(np.float32) * np.float32(256) + low.astype(np.float32)
+    return rounded_half_up(t * m, zero, lo, hi, dtype)
+
+
+def wide_in_two(high: Array, low: Array, m: Array, zero: int, lo: int, hi: int, dtype: DType = DType.INT8) -> Array:
+    """Each sum by the multiplier instead of both: three roundings for two."""
+    t = high.astype(np.float32) * (np.float32(256) * m) + low.astype(np.float32) * m
+    return (np.rint(np.clip(t, lo - zero, hi - zero)).astype(np.int32) + zero).astype(dtype.numpy)
+
+
+def add_wide_half_up(*args: Any) -> Array:
+    a, b, za, zb, zy, ra, rb, lo, hi, dtype = args
+    t = (a.astype(np.int32) - za) * np.float32(ra) + (b.astype(np.int32) - zb) * np.float32(rb)
+    return rounded_half_up(t.astype(np.float32), zy, lo, hi, dtype)
+
+
+def add_wide_exact(*args: Any) -> Array:
+    """Products and sum in float64: what fusing them would give, or better."""
+    a, b, za, zb, zy, ra, rb, lo, hi, dtype = args
+    t = (a.astype(np.float64) - za) * ra + (b.astype(np.float64) - zb) * rb
+    return (np.rint(np.clip(t, lo - zy, hi - zy)) + zy).astype(dtype.numpy)
 
 
 def rescale_half_up(x: Array, of: Quant, to: Quant) -> Array:
@@ -168,12 +198,12 @@ def rescale_half_up(x: Array, of: Quant, to: Quant) -> Array:
     return requantise_half_up(x.astype(np.int32) - of.zero_point, m, to.zero_point)
 
 
-def quantise_half_up(x: Array, q: Quant) -> Array:
+def quantise_half_up(x: Array, q: Quant, dtype: DType = DType.INT8) -> Array:
     t = np.clip(x / np.float32(q.scale), np.float32(-128 - q.zero_point), np.float32(127 - q.zero_point))
     return (half_up(np.nan_to_num(t, nan=-128.0 - q.zero_point)).astype(np.int32) + q.zero_point).astype(np.int8)
 
 
-def quantise_by_reciprocal(x: Array, q: Quant) -> Array:
+def quantise_by_reciprocal(x: Array, q: Quant, dtype: DType = DType.INT8) -> Array:
     with np.errstate(invalid="ignore"):
         t = np.asarray(x, np.float32) * (np.float32(1) / np.float32(q.scale))
     t = np.clip(np.nan_to_num(t, nan=-np.inf), np.float32(-128 - q.zero_point), np.float32(127 - q.zero_point))
@@ -210,6 +240,11 @@ ROUNDING = [
     ("Slice", "rescale", rescale_half_up),
     ("LayerNorm", "requantise", requantise_half_up),
     ("Add", "requantise_add", add_without_half),
+    ("Conv2D", "requantise_wide", wide_half_up),
+    ("Conv2D", "requantise_wide", wide_in_two),
+    ("DepthwiseConv2D", "requantise_wide", wide_half_up),
+    ("Add", "requantise_add_wide", add_wide_half_up),
+    ("Add", "requantise_add_wide", add_wide_exact),
     ("Softmax", "quantise", quantise_down),
 ]
 ROUNDS = re.compile(r"quant\.(requantise\w*|rescale|average|quantise)\b")
@@ -225,7 +260,8 @@ def test_a_fault_in_rounding_is_caught(
     opcode: str, function: str, fault: Callable[..., Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in range(TRIES):
-        graph = single(registry()[opcode], seed).graph()
+        kind = registry()[opcode]
+        graph = single_wide(kind, seed)[1] if function.endswith("_wide") else single(kind, seed).graph()
         given = feeds(graph, np.random.default_rng(seed))
         made = run_under("scalar", graph, model_bytes(graph), given)
         raw = replace(graph, outputs=tuple(replace(p, name=f"fault {p.name}") for p in graph.outputs))

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from planted import FAULTS, KINDS, SPARED, Fault
 from random_graphs import feeds, model_bytes, single
+from wide_graphs import single_wide
 
 import edgekern
 import native
@@ -52,8 +53,9 @@ def asked(graph: Graph, seed: int) -> Question:
 
 
 @cache
-def question(opcode: str, seed: int) -> Question:
-    return asked(single(registry()[opcode], seed).graph(), seed)
+def question(opcode: str, seed: int, wide: bool = False) -> Question:
+    kind = registry()[opcode]
+    return asked(single_wide(kind, seed)[1] if wide else single(kind, seed).graph(), seed)
 
 
 def layer_norm_of_ties() -> Graph:
@@ -99,7 +101,9 @@ def questions(family: str) -> Iterator[tuple[str, Question]]:
         yield f"made {i}", made
     for seed in range(GRAPHS):
         for opcode in kinds(family):
-            yield f"{opcode} {seed}", question(opcode, seed)
+            yield f"{opcode} {seed}", question(opcode, seed, family == "wide")
+        if family == "edge":  # its part for int16 tensors
+            yield f"wide Mean {seed}", question("Mean", seed, True)
 
 
 @cache

@@ -46,7 +46,7 @@ typedef struct ek_tensor_info {
   ek_dtype dtype;   /* of the caller's tensor */
   int32_t rank;
   int64_t shape[6]; /* of the caller's tensor; shape[0] is the batch, given as 1 */
-  float scale;      /* real = scale * (q - zero_point), of the int8 tensor inside */
+  float scale;      /* real = scale * (q - zero_point), of the int8 or int16 tensor inside */
   int32_t zero_point;
 } ek_tensor_info;
 
@@ -119,10 +119,10 @@ EK_API ek_status ek_session_memory(const ek_session* session, ek_memory_info* in
 EK_API ek_status ek_session_op_count(const ek_session* session, int32_t* count);
 /* EK_BUSY while the session runs in another thread. */
 EK_API ek_status ek_session_op(const ek_session* session, int32_t index, ek_op_info* info);
-/* Copies tensor `name` of the last run, dense int8 (or float32) without halo; needs options.trace. */
+/* Copies tensor `name` of the last run, dense int8 (int16, float32) without halo; needs options.trace. */
 EK_API ek_status ek_session_tensor(const ek_session* session, const char* name, void* data, size_t bytes);
 
-/* One output per model output; raw != 0 leaves outputs as the int8 inside. */
+/* One output per model output; raw != 0 leaves outputs as the int8 or int16 inside. */
 EK_API ek_status ek_session_run(ek_session* session, const ek_buffer* inputs, int32_t input_count, ek_buffer* outputs,
                                 int32_t output_count, int32_t batch, int32_t raw);
 /* Same, and times every op (ek_session_op). Not for the hot path. */

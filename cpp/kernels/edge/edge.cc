@@ -7,10 +7,12 @@
 
 namespace ek {
 
-#define EK_EDGE_KERNEL(name, isa, quantise, dequantise, bytes) \
-  void quantise(const EdgeRun& run);                           \
-  void dequantise(const EdgeRun& run);                         \
-  void bytes(const EdgeRun& run);
+#define EK_EDGE_KERNEL(name, isa, quantise, dequantise, bytes, quantise_s16, dequantise_s16) \
+  void quantise(const EdgeRun& run);                                                         \
+  void dequantise(const EdgeRun& run);                                                       \
+  void bytes(const EdgeRun& run);                                                            \
+  void quantise_s16(const EdgeRun& run);                                                     \
+  void dequantise_s16(const EdgeRun& run);
 #include "kernels/edge/kernels.def"
 #undef EK_EDGE_KERNEL
 
@@ -29,8 +31,8 @@ void walk(const EdgeArgs& args) {
 }  // namespace
 
 const EdgeKernel kEdgeKernels[] = {
-#define EK_EDGE_KERNEL(name, isa, quantise, dequantise, bytes) \
-  {{#name, "edge", isa}, walk<quantise>, walk<dequantise>, walk<bytes>},
+#define EK_EDGE_KERNEL(name, isa, quantise, dequantise, bytes, quantise_s16, dequantise_s16) \
+  {{#name, "edge", isa}, walk<quantise>, walk<dequantise>, walk<bytes>, walk<quantise_s16>, walk<dequantise_s16>},
 #include "kernels/edge/kernels.def"
 #undef EK_EDGE_KERNEL
 };

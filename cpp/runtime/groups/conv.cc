@@ -176,6 +176,7 @@ void run_s16(const Step& step, int32_t first, int32_t end) {
 }
 
 ek_status plan_conv(const Plan& plan, const OpView& op, Step* step, Error* error) {
+  if (is_wide(plan, op)) return plan_wide_conv(plan, op, step, error);
   const auto& p = op.as<Conv2DParams>();
   const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
   const Choice c = choose(plan, op);
@@ -193,6 +194,7 @@ ek_status plan_conv(const Plan& plan, const OpView& op, Step* step, Error* error
 }
 
 void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch) {
+  if (is_wide(plan, op)) return bind_wide_conv(plan, op, step, weights, scratch);
   const auto& p = op.as<Conv2DParams>();
   const TensorPlan &x = plan.in(op), &y = plan.out(op);
   const Choice choice = choose(plan, op);

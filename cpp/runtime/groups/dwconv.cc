@@ -42,7 +42,8 @@ void run(const Step& step, int32_t first, int32_t end) {
   }
 }
 
-ek_status plan_dwconv(const Plan& plan, const OpView& op, Step* step, Error*) {
+ek_status plan_dwconv(const Plan& plan, const OpView& op, Step* step, Error* error) {
+  if (is_wide(plan, op)) return plan_wide_dwconv(plan, op, step, error);
   const Nhwc& y = plan.out(op).shape;
   const Choice c = choose(plan, op);
   step->kernel = c.kernel->row.name;
@@ -56,6 +57,7 @@ ek_status plan_dwconv(const Plan& plan, const OpView& op, Step* step, Error*) {
 }
 
 void bind_dwconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch) {
+  if (is_wide(plan, op)) return bind_wide_dwconv(plan, op, step, weights, scratch);
   const auto& p = op.as<DepthwiseConv2DParams>();
   const TensorPlan &x = plan.in(op), &y = plan.out(op);
   const Choice choice = choose(plan, op);

@@ -84,7 +84,12 @@ void flatten(bool same_px, ptrdiff_t px, int32_t* pixels, int32_t* c) {
   *pixels = 1;
 }
 
-void bind_add(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint8_t*) {
+ek_status plan_add(const Plan& plan, const OpView& op, Step* step, Error* error) {
+  return is_wide(plan, op) ? plan_wide_add(plan, op, step, error) : plan_eltwise(plan, op, step, error);
+}
+
+void bind_add(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch) {
+  if (is_wide(plan, op)) return bind_wide_add(plan, op, step, weights, scratch);
   const auto& p = op.as<AddParams>();
   const TensorPlan &a = plan.in(op), &b = plan.in(op, 1), &y = plan.out(op);
   EltwiseStep& c = step->eltwise;
@@ -156,7 +161,7 @@ void bind_mul(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint8_t*
 
 }  // namespace
 
-const Group kGroupAdd = {plan_eltwise, bind_add};
+const Group kGroupAdd = {plan_add, bind_add};
 const Group kGroupAffine = {plan_affine, bind_affine};
 const Group kGroupTable = {plan_table, bind_table};
 const Group kGroupMul = {plan_eltwise, bind_mul};

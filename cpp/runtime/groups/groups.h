@@ -10,6 +10,17 @@ double firstconv_cycles(const Plan& plan, const OpView& op);
 ek_status plan_firstconv(const Plan& plan, const OpView& op, Step* step, Error* error);
 void bind_firstconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
 
+/// Whether an operand is 16-bit: then wide.cc runs the op.
+bool is_wide(const Plan& plan, const OpView& op);
+ek_status plan_wide_conv(const Plan& plan, const OpView& op, Step* step, Error* error);
+void bind_wide_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
+ek_status plan_wide_dwconv(const Plan& plan, const OpView& op, Step* step, Error* error);
+void bind_wide_dwconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
+ek_status plan_wide_add(const Plan& plan, const OpView& op, Step* step, Error* error);
+void bind_wide_add(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
+ek_status plan_wide_mean(const Plan& plan, const OpView& op, Step* step, Error* error);
+void bind_wide_mean(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
+
 /// Decides which depthwise convolutions run in a group: sets plan.runs_at and the ring rows of what lies between.
 void find_separable(const Plan& plan);
 /// Makes the group's step of its planned members: expand, depthwise, project; the outer two may be null.

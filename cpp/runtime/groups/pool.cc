@@ -61,14 +61,16 @@ void bind_average(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint
   step->run = run_pool;
 }
 
-ek_status plan_mean(const Plan& plan, const OpView& op, Step* step, Error*) {
+ek_status plan_mean(const Plan& plan, const OpView& op, Step* step, Error* error) {
+  if (is_wide(plan, op)) return plan_wide_mean(plan, op, step, error);
   step->kernel = select_pool(plan.cap)->row.name;
   step->strips = 1;
   step->cycles = bytes_of(plan.in(op).shape);
   return EK_OK;
 }
 
-void bind_mean(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint8_t*) {
+void bind_mean(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch) {
+  if (is_wide(plan, op)) return bind_wide_mean(plan, op, step, weights, scratch);
   const auto& p = op.as<MeanParams>();
   const TensorPlan &x = plan.in(op), &y = plan.out(op);
   step->mean = {{x.pixel(), x.shape, x.zero, p.m, requant_of(y, p.lo, p.hi), y.pixel()}, select_pool(plan.cap)->mean};

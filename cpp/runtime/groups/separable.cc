@@ -7,7 +7,7 @@
 ///
 /// The tensors between exist only as those rows, in scratch: on large images they stay in L1 where the unfused
 /// plan would send each through L2 or memory twice. The members are the steps of conv.cc and dwconv.cc as they
-/// are, called for single strips, so fused and unfused give the same bytes.
+/// are, called for single strips, so fused and unfused give the same bytes. 16-bit operands are not fused.
 #include <cstdio>
 #include <cstring>
 #include <initializer_list>
@@ -88,14 +88,14 @@ void find_separable(const Plan& plan) {
   count_readers(plan);
   for (uint32_t i = 0; i < m.ops.size; ++i) {
     const OpView op = m.op(i);
-    if (!is(op, Opcode::kDepthwiseConv2D) || !is_free(plan, i)) continue;
+    if (!is(op, Opcode::kDepthwiseConv2D) || !is_free(plan, i) || is_wide(plan, op)) continue;
     const auto& p = op.as<DepthwiseConv2DParams>();
     TensorPlan &x = plan.tensors[op.inputs[0]], &y = plan.tensors[op.outputs[0]];
     const uint32_t expand = maker_of(plan, op.inputs[0]);
     const bool from = expand < i && is(m.op(expand), Opcode::kConv2D) && is_free(plan, expand) &&
-                      x.shape.bytes() >= kFuseBytes && x.readers == 1;
+                      !is_wide(plan, m.op(expand)) && x.shape.bytes() >= kFuseBytes && x.readers == 1;
     const bool to = y.readers == 1 && y.reader > i && is_pointwise(m.op(y.reader)) && is_free(plan, y.reader) &&
-                    y.shape.bytes() >= kFuseBytes;
+                    !is_wide(plan, m.op(y.reader)) && y.shape.bytes() >= kFuseBytes;
     const uint32_t last = to ? y.reader : i;
     plan.fused[i] = from || to;
     if (from) {

@@ -49,11 +49,13 @@ class KnownAnswer:
 
     @classmethod
     def random(cls, graph: Graph, seed: int = 0) -> KnownAnswer:
-        """The answer to a frame of random int8 values inside: every value of every input tensor may occur."""
+        """The answer to a frame of random integers inside: every value of every input tensor may occur."""
         draw = np.random.Generator(np.random.PCG64(seed))
         inputs = {}
         for port in graph.inputs:
-            inside = draw.integers(-128, 128, graph.types[port.tensor].shape, np.int64).astype(np.int8)
+            kind = graph.types[port.tensor]
+            half = 32768 if kind.wide else 128
+            inside = draw.integers(-half, half, kind.shape, np.int64).astype(kind.dtype.numpy)
             inputs[port.name] = run.fetch(graph, port, inside)
         return cls.of(graph, inputs)
 

@@ -116,12 +116,13 @@ class _GraphReader:
 
     def tensor(self, record: Any) -> tuple[str, TensorType]:
         dtype, quant = _dtype(record, self.start), None
-        if dtype is not DType.FLOAT32:
-            try:
+        shape, name = _shape(record, self.start), self.name(int(record["name"]))
+        try:
+            if dtype is not DType.FLOAT32:
                 quant = Quant(float(record["scale"]), int(record["zero_point"]))
-            except ValueError as error:
-                _refuse(str(error), self.start, "tensor.scale")
-        return self.name(int(record["name"])), TensorType(_shape(record, self.start), dtype, quant)
+            return name, TensorType(shape, dtype, quant)
+        except ValueError as error:
+            _refuse(str(error), self.start, "tensor.scale")
 
     def constant(self, record: Any) -> Array:
         shape, dtype = _shape(record, self.start), _dtype(record, self.start).numpy

@@ -17,7 +17,8 @@ def _taps(graph: Graph, node: Node) -> int:
     """Elements that one element of the result looks at, where the op has a window; else 0."""
     if node.op.opcode in ("Conv2D", "DepthwiseConv2D", "Affine"):
         channels = graph.types[node.output].shape[-1]
-        return graph.constants[node.constants[0]].size // channels
+        taps = graph.constants[node.constants[0]].size // channels
+        return 2 * taps if graph.types[node.inputs[0]].wide else taps  # a sum for each byte
     if node.op.opcode in ("MaxPool2D", "AveragePool2D"):
         height, width = node.op.lower()[:2]
         return height * width

@@ -129,8 +129,9 @@ def _graph(graph: Graph) -> tuple[bytes, bytes]:
 
 
 def _preprocess(preprocess: Preprocess, graph: Graph) -> bytes:
-    q = graph.types[graph.inputs[0].tensor].quant
-    if q is None:
+    kind = graph.types[graph.inputs[0].tensor]
+    q = kind.quant
+    if q is None or kind.dtype is not DType.INT8:
         raise CompileError("a preprocess needs an int8 input")
     record = np.zeros((), layout.PREPROCESS)
     record["height"], record["width"] = preprocess.size

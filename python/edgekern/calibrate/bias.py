@@ -45,10 +45,10 @@ def correct_biases(original: Graph, integer: Graph, feeds: Mapping[str, Array], 
         held = [original.constants[name] for name in node.constants]
         if isinstance(node.op, WEIGHTED):
             exact = replace(node.op, clip=NO_CLIP).evaluate(given, held)
-            acc = accumulate(corrected, coded, ints[coded.inputs[0]])
-            acc = acc + _shift(corrected, coded, exact, acc, constants)
+            sums = accumulate(corrected, coded, ints[coded.inputs[0]])
+            sums = sums.moved(_shift(corrected, coded, exact, sums.total, constants))
             floats[node.output] = np.clip(exact, *node.op.clip)
-            ints[node.output] = finish(corrected, coded, acc)
+            ints[node.output] = finish(corrected, coded, sums)
         else:
             floats[node.output] = node.op.evaluate(given, held)
             ints[node.output] = step(corrected, coded, [ints[name] for name in coded.inputs])
@@ -84,4 +84,5 @@ def _shift(graph: Graph, node: Node, exact: Array, acc: Array, constants: dict[s
     room = 2**31 - 1 - np.abs(by_channel).sum(axis=1) * 255
     moved = np.where(np.abs(moved) <= np.minimum(room, _MOST_BIAS), moved, bias).astype(np.int32)
     constants[node.constants[1]] = moved
-    return (moved - bias).astype(acc.dtype)
+    shifts: Array = moved - bias
+    return shifts

@@ -8,7 +8,7 @@ whatever order BLAS adds them; the requantisation is the specification's own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from edgekern.ops.conv2d import Conv2D
 from edgekern.ops.depthwise import DepthwiseConv2D
 from edgekern.types import Array
 
-__all__ = ["WEIGHTED", "accumulate", "channel_axis", "finish", "run", "step"]
+__all__ = ["WEIGHTED", "Sums", "accumulate", "channel_axis", "finish", "run", "step"]
 
 WEIGHTED = (Conv2D, DepthwiseConv2D, Affine)  # constants: weights, bias, m
 _EXACT_FLOAT32 = 1 << 24
@@ -32,8 +32,30 @@ def channel_axis(node: Node) -> int:
     return 0 if isinstance(node.op, (Conv2D, Affine)) else 2
 
 
-def accumulate(graph: Graph, node: Node, x: Array) -> Array:
-    """The int32 sums of a weighted node as floats that hold them exactly."""
+@dataclass(frozen=True)
+class Sums:
+    """The int32 sums of a weighted node as floats that hold them exactly.
+
+    Attributes:
+        low: Of an int16 input those over the low bytes, else the only ones; the bias is in them.
+        high: Those over the high bytes of an int16 input.
+    """
+
+    low: Array
+    high: Array | None = None
+
+    @property
+    def total(self) -> Array:
+        """Both in one, in units of s_in * s_w."""
+        return self.low if self.high is None else self.high.astype(np.float64) * 256 + self.low
+
+    def moved(self, shift: Array) -> Sums:
+        """With another bias."""
+        return replace(self, low=self.low + shift.astype(self.low.dtype))
+
+
+def accumulate(graph: Graph, node: Node, x: Array) -> Sums:
+    """The sums of a weighted node on a batch."""
     q = graph.types[node.inputs[0]].quant
     assert q is not None
     assert isinstance(node.op, WEIGHTED)
@@ -42,16 +64,22 @@ def accumulate(graph: Graph, node: Node, x: Array) -> Array:
     most = np.abs(by_channel.astype(np.int64)).sum(axis=1) * 255 + np.abs(bias.astype(np.int64))
     exact = np.float32 if int(most.max()) < _EXACT_FLOAT32 else np.float64
     op = replace(node.op, clip=NO_CLIP)
-    shifted = (x.astype(np.int16) - q.zero_point).astype(exact)
-    return op.evaluate([shifted], [weights.astype(exact), bias.astype(exact)])
+    sums = [
+        op.evaluate([plane.astype(exact)], [weights.astype(exact), added.astype(exact)])
+        for plane, added in zip(quant.planes(x, q.zero_point)[::-1], (bias, np.zeros_like(bias)), strict=False)
+    ]
+    return Sums(*sums)
 
 
-def finish(graph: Graph, node: Node, acc: Array) -> Array:
+def finish(graph: Graph, node: Node, sums: Sums) -> Array:
     """Requantises the sums of a weighted node."""
-    q = graph.types[node.output].quant
-    assert q is not None
+    out = graph.types[node.output]
+    assert out.quant is not None
     assert isinstance(node.op, WEIGHTED)
-    return quant.requantise(acc, graph.constants[node.constants[2]], q.zero_point, *node.op.clamp)
+    m, zero = graph.constants[node.constants[2]], out.quant.zero_point
+    if sums.high is not None:
+        return quant.requantise_wide(sums.high, sums.low, m, zero, *node.op.clamp, out.dtype)
+    return quant.requantise(sums.low, m, zero, *node.op.clamp, out.dtype)
 
 
 def step(graph: Graph, node: Node, inputs: Sequence[Array]) -> Array:

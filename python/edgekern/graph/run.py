@@ -36,13 +36,13 @@ def feed(graph: Graph, port: Port, x: Array) -> Array:
     if q is None or (port.dtype is DType.FLOAT32 and inside.dtype is DType.FLOAT32):
         return x
     if port.dtype is DType.FLOAT32:
-        return quant.quantise(x, q)
+        return quant.quantise(x, q, inside.dtype)
     x = x if port.dtype is DType.INT8 else (x ^ 0x80).view(np.int8)
     return quant.dequantise(x, q) if inside.dtype is DType.FLOAT32 else x
 
 
 def fetch(graph: Graph, port: Port, y: Array, raw: bool = False) -> Array:
-    """The caller's tensor of a tensor inside; `raw` leaves int8 values as they are."""
+    """The caller's tensor of a tensor inside; `raw` leaves integers as they are."""
     inside = graph.types[port.tensor]
     q = inside.quant
     if inside.dtype is DType.FLOAT32 and port.dtype is not DType.FLOAT32 and q is not None:
@@ -76,8 +76,8 @@ def reference(graph: Graph, feeds: Mapping[str, Array], trace: bool = False, raw
     Args:
         graph: An integer graph.
         feeds: The caller's tensor of each input, by port name.
-        trace: Return every tensor by its name instead, as it lies inside (NHWC, int8).
-        raw: Leave int8 outputs as they are inside.
+        trace: Return every tensor by its name instead, as it lies inside (NHWC, int8 or int16).
+        raw: Leave integer outputs as they are inside.
     """
 
     def run(node: Node, inputs: list[Array]) -> Array:

@@ -14,7 +14,8 @@ def verify(graph: Graph) -> Graph:
     """Checks a graph and returns it.
 
     Every port and node names tensors and constants that exist; each tensor is made once, before it is read; the type
-    of each tensor is what its operator infers; int8 tensors of a graph with int8 tensors have a quantisation.
+    of each tensor is what its operator infers; int8 tensors of a graph with int8 tensors have a quantisation; int16
+    tensors stand only where operators and ports take them.
 
     Raises:
         CompileError: Something does not hold; the message names the node, port or tensor.
@@ -43,6 +44,8 @@ def verify(graph: Graph) -> Graph:
 
 def _check_port(graph: Graph, port: Port, kind: str) -> None:
     shape = _type(graph, port.tensor, f"{kind} {port.name!r}").shape
+    if graph.types[port.tensor].wide and port.dtype is not DType.FLOAT32:
+        raise CompileError(f"{kind} {port.name!r}: {port.dtype.name} outside of an int16 tensor; FLOAT32 is possible")
     if sorted(port.perm) != list(range(len(shape))):
         raise CompileError(f"{kind} {port.name!r}: {port.perm} is no permutation of {len(shape)} dimensions")
     if shape[0] != 1:
@@ -68,6 +71,8 @@ def _check_type(graph: Graph, node: Node) -> None:
     found = node.op.infer(inputs, [graph.constants[name] for name in node.constants])
     if found.shape != actual.shape:
         raise ShapeError(f"{where}: its result has shape {found.shape}, the graph says {actual.shape}")
+    if any(t.wide for t in (*inputs, actual)) and not node.op.takes_wide():
+        raise CompileError(f"{where}: it works on int8, and one of its tensors is int16")
     integer = any(t.dtype is not DType.FLOAT32 for t in inputs)
     if not integer and actual.dtype is not DType.FLOAT32:
         raise CompileError(f"{where}: {actual.dtype.name} from float inputs")

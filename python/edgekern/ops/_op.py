@@ -46,7 +46,7 @@ class Op(ABC):
 
     Attributes:
         opcode: Name in `cpp/model/opcodes.def`.
-        kernels: Families in `cpp/kernels` that run it.
+        kernels: Families in `cpp/kernels` that run it; "wide" among them runs it on int16 tensors, in and out.
         rescales: Its kernels can give another quantisation than the one `infer` names.
     """
 
@@ -80,8 +80,8 @@ class Op(ABC):
         """Integer form: the operator with `clamp` set, and its integer constants.
 
         Args:
-            inputs: int8 types with quantisation.
-            output: int8 (or float32) type with quantisation.
+            inputs: int8 types with quantisation, or int16 ones where the operator is `takes_wide`.
+            output: int8 (or float32) type with quantisation, or an int16 one likewise.
             constants: Float constants.
             weight_scale: Instead of max|w| / 127.
         """
@@ -90,7 +90,12 @@ class Op(ABC):
     def reference(
         self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType
     ) -> Array:
-        """The specification on int8 arrays (any batch): slow and obvious."""
+        """The specification on int8 and int16 arrays (any batch): slow and obvious."""
+
+    @classmethod
+    def takes_wide(cls) -> bool:
+        """Whether its inputs and its result may be int16, each for itself."""
+        return "wide" in cls.kernels
 
     def macs(self, output: TensorType, constants: Sequence[Array]) -> int:
         """Multiply-accumulates of one frame; convolutions have some."""

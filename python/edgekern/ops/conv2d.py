@@ -135,7 +135,7 @@ class Conv2D(Op):
     """
 
     opcode: ClassVar[str] = "Conv2D"
-    kernels: ClassVar[tuple[str, ...]] = ("qgemm", "firstconv")
+    kernels: ClassVar[tuple[str, ...]] = ("qgemm", "firstconv", "wide")
 
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
@@ -188,7 +188,7 @@ class Conv2D(Op):
         weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         weights, bias = constants
-        op = replace(self, clamp=quant.clamp_bounds(quant_of(output), *self.clip), clip=NO_CLIP)
+        op = replace(self, clamp=quant.clamp_bounds(quant_of(output), *self.clip, output.dtype), clip=NO_CLIP)
         s_in, s_out = quant_of(inputs[0]).scale, quant_of(output).scale
         integers, ints, m = quantise_channels(weights, bias, weight_scale, s_in, s_out)
         return op, (stacked(integers, 1), ints, m)
@@ -197,19 +197,28 @@ class Conv2D(Op):
         self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType
     ) -> Array:
         weights, bias, m = constants
-        x = inputs[0].astype(np.int32) - quant_of(types[0]).zero_point
+        zero = quant_of(out).zero_point
+        sums = [self._sums(plane, weights) for plane in quant.planes(inputs[0], quant_of(types[0]).zero_point)]
+        sums[-1] = sums[-1] + bias
+        if types[0].wide:
+            y = quant.requantise_wide(sums[0], sums[1], m, zero, *self.clamp, out.dtype)
+        else:
+            y = quant.requantise(sums[0], m, zero, *self.clamp, out.dtype)
+        return y.reshape(len(inputs[0]), *out.shape[1:])
+
+    def _sums(self, x: Array, weights: Array) -> Array:
+        """int32 sums of products, without the bias."""
         views = taps(pad_image(x.reshape(image_shape(x.shape)), self.pads, 0), self.kernel, self.stride, self.dilation)
         n, rows, kw, cg = weights.shape
         w = weights.astype(np.int32).reshape(n, rows * kw, cg)
         views *= rows // self.kernel[0]  # once for each part
         ng = n // self.groups
-        acc = np.zeros((*views[0].shape[:3], n), np.int32) + bias
+        acc = np.zeros((*views[0].shape[:3], n), np.int32)
         for t, tap in enumerate(views):
             for g in range(self.groups):
                 part = tap[..., g * cg : (g + 1) * cg]
                 acc[..., g * ng : (g + 1) * ng] += part @ w[g * ng : (g + 1) * ng, t].T
-        y = quant.requantise(acc, m, quant_of(out).zero_point, *self.clamp)
-        return y.reshape(len(x), *out.shape[1:])
+        return acc
 
     def macs(self, output: TensorType, constants: Sequence[Array]) -> int:
         depth: int = constants[0].shape[3]

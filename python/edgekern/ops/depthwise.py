@@ -28,7 +28,7 @@ class DepthwiseConv2D(Op):
     """
 
     opcode: ClassVar[str] = "DepthwiseConv2D"
-    kernels: ClassVar[tuple[str, ...]] = ("dwconv",)
+    kernels: ClassVar[tuple[str, ...]] = ("dwconv", "wide")
 
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
@@ -69,19 +69,25 @@ class DepthwiseConv2D(Op):
         weights, bias, m = quantise_channels(
             by_channel, constants[1], weight_scale, quant_of(inputs[0]).scale, quant_of(output).scale
         )
-        op = replace(self, clamp=quant.clamp_bounds(quant_of(output), *self.clip), clip=NO_CLIP)
+        op = replace(self, clamp=quant.clamp_bounds(quant_of(output), *self.clip, output.dtype), clip=NO_CLIP)
         return op, (stacked(np.moveaxis(weights, 0, 2), 0), bias, m)
 
     def reference(
         self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType
     ) -> Array:
         weights, bias, m = constants
-        x = pad_image(inputs[0].astype(np.int32) - quant_of(types[0]).zero_point, self.pads, 0)
-        acc = np.zeros((len(x), *out.shape[1:]), np.int32) + bias
-        parts = len(weights) // self.kernel[0]
-        for w, tap in zip(weights.reshape(-1, weights.shape[2]), self._taps(x) * parts, strict=True):
-            acc += tap * w.astype(np.int32)
-        return quant.requantise(acc, m, quant_of(out).zero_point, *self.clamp)
+        zero = quant_of(out).zero_point
+        sums = []
+        for plane in quant.planes(inputs[0], quant_of(types[0]).zero_point):
+            views = self._taps(pad_image(plane, self.pads, 0)) * (len(weights) // self.kernel[0])
+            acc = np.zeros((len(plane), *out.shape[1:]), np.int32)
+            for w, tap in zip(weights.reshape(-1, weights.shape[2]), views, strict=True):
+                acc += tap * w.astype(np.int32)
+            sums.append(acc)
+        sums[-1] += bias
+        if types[0].wide:
+            return quant.requantise_wide(sums[0], sums[1], m, zero, *self.clamp, out.dtype)
+        return quant.requantise(sums[0], m, zero, *self.clamp, out.dtype)
 
     def macs(self, output: TensorType, constants: Sequence[Array]) -> int:
         return output.size * self.kernel[0] * self.kernel[1]  # the parts of a weight count once

@@ -25,12 +25,14 @@ _MOST_PIXELS = 1 << 23  # 255 * 2^23 < 2^31
 class Mean(Op):
     """y[b, 0, 0, c] = mean over h, w of x[b, h, w, c]; integer: requantise(S - n * zx, m), m = s_x / (s_y * n).
 
+    S is the exact sum, of int16 values beyond int32.
+
     Attributes:
         m: A float32 value; 0 before `quantise`.
     """
 
     opcode: ClassVar[str] = "Mean"
-    kernels: ClassVar[tuple[str, ...]] = ("pool",)
+    kernels: ClassVar[tuple[str, ...]] = ("pool", "wide")
 
     m: float = 0.0
     clip: tuple[float, float] = NO_CLIP
@@ -56,15 +58,15 @@ class Mean(Op):
         n = np.float32(inputs[0].shape[1] * inputs[0].shape[2])
         whole = float(np.float32(quant_of(output).scale) * n)
         m = quant.fold_multiplier(quant_of(inputs[0]).scale, np.float32(1), whole)
-        clamp = quant.clamp_bounds(quant_of(output), *self.clip)
+        clamp = quant.clamp_bounds(quant_of(output), *self.clip, output.dtype)
         return replace(self, m=float(m), clamp=clamp, clip=NO_CLIP), ()
 
     def reference(
         self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType
     ) -> Array:
         x = inputs[0].astype(np.int32) - quant_of(types[0]).zero_point
-        total = x.sum(axis=(1, 2), keepdims=True, dtype=np.int32)
-        return quant.requantise(total, np.float32(self.m), quant_of(out).zero_point, *self.clamp)
+        total = x.sum(axis=(1, 2), keepdims=True, dtype=np.int64)
+        return quant.requantise(total, np.float32(self.m), quant_of(out).zero_point, *self.clamp, out.dtype)
 
     def lower(self) -> tuple[int, ...]:
         return (*self.clamp, int(np.float32(self.m).view(np.int32)))
