@@ -40,7 +40,7 @@ _ENDS = (0.0, math.inf)  # of a clip that a factor does not move
 _RANGES = (0.25, 0.5, 0.75, 1.0)  # exponents tried of a channel's range below the largest one, in its factor
 _WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # and of its readers' weights below the largest ones
 _MOST = 10  # powers of two that count of a range or weight below the largest
-_GAIN = 0.5  # of the noise that must go, or a tensor stays as it is
+_LEFT = 0.2  # of the noise at most, or a tensor stays as it is
 _SPREAD = 1 / 12  # mean square of a channel's values in squares of its range: even ones
 
 
@@ -58,7 +58,7 @@ def equalise(graph: Graph, seen: Mapping[str, Histogram]) -> tuple[Graph, dict[s
     """The same function with channels of like ranges, and the factors of every tensor that changed.
 
     Tensors that the source quantises, ports, and what an operator other than those above reads stay as they are, and
-    so does everything where the factors would not halve the noise.
+    so does everything where the factors would not take away most of the noise.
 
     Args:
         graph: A float graph after all passes.
@@ -164,7 +164,7 @@ def _factors(
     tried = [np.exp2(np.floor(above * a - below * b)) for a in _RANGES for b in _WEIGHTS]
     losses = [_noise(readers, tops, factors) for factors in tried]
     best = int(np.argmin(losses))
-    return tried[best] if losses[best] < _GAIN * _noise(readers, tops, np.ones_like(most)) else None
+    return tried[best] if losses[best] < _LEFT * _noise(readers, tops, np.ones_like(most)) else None
 
 
 def _powers(values: Array) -> Array:
