@@ -18,6 +18,7 @@ from edgekern.calibrate.clipping import min_max, search_weight_scales
 from edgekern.calibrate.equalise import equalise, observe_again
 from edgekern.calibrate.integer import channel_axis
 from edgekern.calibrate.ranges import Progress, decisive, frames_per_chunk, observe, ranges, unseen
+from edgekern.calibrate.rounding import compensate
 from edgekern.calibrate.samples import Sampler, frames_of
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
@@ -85,6 +86,7 @@ def compile(
     method: str = "mse",
     bias_correction: bool = True,
     equalise: bool = True,
+    rounding: str = "compensated",
     temperature: float = 1.0,
     abstain_threshold: float = 0.0,
     accuracy: Iterable[tuple[Any, int]] | Measure | None = None,
@@ -112,6 +114,8 @@ def compile(
         bias_correction: Make up for the mean error int8 gives each channel.
         equalise: Bring channels of far different ranges together, by powers of two between layers that leave the
             float network as it is.
+        rounding: Of weights: "nearest", or "compensated": each weight of a sum makes up for what rounding those before
+            it did to the sum over the samples.
         temperature: Divides the logits before the final softmax.
         abstain_threshold: Least confidence that is not an abstention.
         accuracy: Labelled samples (sample as in `calibration`, class number), or a function that measures: it gets
@@ -138,7 +142,7 @@ def compile(
     """
     from edgekern.model import Model
 
-    settings = Settings(method, bias_correction, equalise, temperature, abstain_threshold, max_drop)
+    settings = Settings(method, bias_correction, equalise, rounding, temperature, abstain_threshold, max_drop)
     artifact, _ = build(source, calibration, preprocess, labels, settings, accuracy, progress, example)
     return Model.from_bytes(write(artifact))
 
@@ -191,9 +195,15 @@ def build(
     if preprocess is not None:
         chosen[graph.inputs[0].tensor] = _byte_range(preprocess)
     integer = verify(quantise.run(graph, chosen, _weight_scales(graph, settings.method, progress)))
-    corrected = settings.bias_correction and sampler.count > 0 and not graph.weight_scales
-    settings = replace(settings, bias_correction=corrected)  # what the file tells is what was done
-    if corrected:
+    ours = sampler.count > 0 and not graph.weight_scales
+    settings = replace(  # what the file tells is what was done
+        settings,
+        bias_correction=settings.bias_correction and ours,
+        rounding=settings.rounding if ours else "nearest",
+    )
+    if settings.rounding == "compensated":
+        integer = verify(compensate(graph, integer, sampler.held(), progress))
+    if settings.bias_correction:
         integer = verify(correct_biases(graph, integer, sampler.held(), progress))
     outside = integer if preprocess is None else _byte_port(integer, preprocess)
     provenance = provenance_of(data, sampler, settings)

@@ -89,6 +89,7 @@ def report_of(
     return Report(
         method=settings.method,
         bias_correction=settings.bias_correction,
+        rounding=settings.rounding,
         calibration_samples=sampler.count,
         compared_samples=min(sampler.count, COMPARED),
         outputs=compare.outputs(graph, integer, feeds),
@@ -128,6 +129,7 @@ def provenance_of(data: bytes, sampler: Sampler, settings: Settings) -> dict[str
         "calibration": {"samples": sampler.count, "sha256": sampler.digest, "method": settings.method},
         "bias_correction": settings.bias_correction,
         "equalise": settings.equalise,
+        "rounding": settings.rounding,
         "edgekern": _version(),
         "numpy": np.__version__,
         "blas": _blas(),

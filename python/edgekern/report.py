@@ -127,6 +127,7 @@ class Report:
         unsupported: Operators that could not be compiled, by name: none in a model that exists.
         costs: Of the layers, the worst first; empty if they were not asked for.
         removed: Source nodes of which nothing is left, by operator and reason.
+        rounding: How weights were rounded: "nearest", or "compensated", where they make up for each other.
     """
 
     method: str
@@ -144,6 +145,7 @@ class Report:
     unsupported: tuple[str, ...] = ()
     costs: tuple[Cost, ...] = ()
     removed: tuple[Removed, ...] = ()
+    rounding: str = "nearest"
 
     def worst(self, count: int = 5) -> Sequence[Layer]:
         """The layers with the lowest SQNR, worst first."""
@@ -209,9 +211,10 @@ class Report:
         lines += ["", *(f"changed: {change}" for change in self.changes)]
         lines += [f"nothing left of: {r.count} {r.op} ({r.why})" for r in self.removed]
         biases = ", biases corrected" if self.bias_correction else ""
+        weights = ", weights rounded to make up for each other" if self.rounding == "compensated" else ""
         ratio = self.source_bytes / max(self.bytes, 1)
         lines += [
-            f"{self.method} ranges from {self.calibration_samples} samples{biases}",
+            f"{self.method} ranges from {self.calibration_samples} samples{weights}{biases}",
             f"{self.parameters:,} parameters, {self.macs:,} multiply-accumulates a frame",
             f"{self.bytes:,} bytes, the network has {self.source_bytes:,} ({ratio:.1f} times as many)",
         ]

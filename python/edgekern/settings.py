@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgekern.calibrate.clipping import check_method
+from edgekern.calibrate.rounding import check_rounding
 from edgekern.errors import InputError
 
 __all__ = ["Settings"]
@@ -19,6 +20,7 @@ class Settings:
         method: Of choosing ranges: "mse", "minmax" or "percentile".
         bias_correction: Whether biases make up for the mean error of their channel.
         equalise: Whether channels of far different ranges are brought together where that changes nothing in float.
+        rounding: Of weights: "nearest", or "compensated", where weights make up for each other's rounding.
         temperature: Divides the logits before the final softmax.
         abstain_threshold: Least confidence that is not an abstention, for classifiers.
         max_drop: Points of accuracy that may be lost; None: any.
@@ -27,12 +29,14 @@ class Settings:
     method: str = "mse"
     bias_correction: bool = True
     equalise: bool = True
+    rounding: str = "compensated"
     temperature: float = 1.0
     abstain_threshold: float = 0.0
     max_drop: float | None = None
 
     def __post_init__(self) -> None:
         check_method(self.method)
+        check_rounding(self.rounding)
         if not 0 < self.temperature < 1000:
             raise InputError(f"temperature {self.temperature} is not in (0, 1000)")
         if not 0 <= self.abstain_threshold <= 1:

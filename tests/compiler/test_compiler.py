@@ -255,6 +255,21 @@ def test_a_model_tells_its_report(compiled: edgekern.Model, tmp_path: Path) -> N
             _ = lying.report
 
 
+def test_rounding_is_chosen_and_told() -> None:
+    told = []
+    for choice in ("compensated", "nearest"):
+        artifact, report = build(classifier(), pictures(), PRE, settings=Settings(rounding=choice))
+        assert report.rounding == artifact.provenance["rounding"] == choice
+        told.append(("weights rounded to make up for each other" in str(report), artifact.graph.constants))
+    assert [said for said, _ in told] == [True, False]
+    moved = [
+        n for n, value in told[0][1].items() if value.dtype == np.int8 and not np.array_equal(value, told[1][1][n])
+    ]
+    assert len(moved) == 3  # two convolutions and the dense layer
+    with pytest.raises(InputError, match="nearest, compensated"):
+        edgekern.compile(classifier(), calibration=pictures(), preprocess=PRE, rounding="up")
+
+
 def test_the_bundled_model_tells_its_report() -> None:
     bundled = edgekern.SignClassifier().model
     assert bundled.report is not None

@@ -173,12 +173,13 @@ def test_a_network_of_pairs_keeps_its_integers(dtype: str, weight_zero: int) -> 
     assert (made.run(x) == made.reference(x)).all()
 
 
-def test_the_report_says_that_no_bias_was_touched() -> None:
+def test_the_report_says_that_no_integer_was_touched() -> None:
     sample = np.zeros((1, 3, 5, 4), np.float32)
     for samples in (None, [sample]):
         report = edgekern.compile(quantised_net()[0], calibration=samples).report
         assert report is not None
         assert not report.bias_correction
+        assert report.rounding == "nearest"
         assert "biases corrected" not in str(report)
 
 

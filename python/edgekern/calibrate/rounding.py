@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgekern.calibrate.integer import step
-from edgekern.calibrate.ranges import Progress
+from edgekern.calibrate.ranges import Progress, unseen
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph, Node
 from edgekern.graph.run import feed
@@ -52,7 +52,7 @@ def check_rounding(name: str) -> str:
     return name
 
 
-def compensate(original: Graph, integer: Graph, feeds: Mapping[str, Array], progress: Progress | None = None) -> Graph:
+def compensate(original: Graph, integer: Graph, feeds: Mapping[str, Array], progress: Progress = unseen) -> Graph:
     """The integer graph with weights of convolutions rounded anew, and biases moved by what that does to the mean.
 
     Node after node, each on what the nodes before it give. A channel whose error would not shrink keeps its weights.
@@ -68,8 +68,7 @@ def compensate(original: Graph, integer: Graph, feeds: Mapping[str, Array], prog
     values = {port.tensor: feed(integer, port, feeds[port.name]) for port in integer.inputs}
     last = {name: node.output for node in integer.nodes for name in node.inputs}
     for done, (node, coded) in enumerate(zip(original.nodes, integer.nodes, strict=True)):
-        if progress is not None:
-            progress("rounding", done, len(integer.nodes))
+        progress("rounding", done, len(integer.nodes))
         if isinstance(coded.op, (Conv2D, DepthwiseConv2D)):
             _round(original, rounded, node, coded, values[coded.inputs[0]], constants)
         given = [values[name] for name in coded.inputs]

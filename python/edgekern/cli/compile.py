@@ -25,6 +25,7 @@ from edgekern.preprocess import CHANNELS, Preprocess
 _STEPS = {  # of the compiler, as the screen calls them
     "calibrate": "Calibrating",
     "weights": "Scaling weights",
+    "rounding": "Rounding weights",
     "biases": "Correcting biases",
     "compare": "Comparing layers",
     "judge": "Judging",
@@ -59,6 +60,7 @@ def compile(
     method: Annotated[str, typer.Option(help="How ranges are chosen: mse, minmax or percentile.")] = "mse",
     bias_correction: Annotated[bool, typer.Option(help="Make up for the mean error of each channel.")] = True,
     equalise: Annotated[bool, typer.Option(help="Bring channels of far different ranges together.")] = True,
+    rounding: Annotated[str, typer.Option(help="Of weights: compensated or nearest.")] = "compensated",
     temperature: Annotated[float, typer.Option(help="Divides the logits before the final softmax.")] = 1.0,
     abstain_threshold: Annotated[float, typer.Option(help="Least confidence that is not an abstention.")] = 0.0,
     accuracy: Annotated[
@@ -89,7 +91,7 @@ def compile(
         raise typer.BadParameter(f"--report {report} is the model file")
     names = read_text(labels).splitlines() if labels else []
     tensors = sorted(calibration.glob("*.npy")) if calibration and calibration.is_dir() else []
-    settings = Settings(method, bias_correction, equalise, temperature, abstain_threshold, max_drop)
+    settings = Settings(method, bias_correction, equalise, rounding, temperature, abstain_threshold, max_drop)
     pixels: dict[str, Any] = {"size": size, "scale": scale, "mean": mean, "std": std}
     pixels |= {"channels": channels, "layout": layout, "margin": margin}
     totals = {"calibrate": len(tensors)}
