@@ -3,23 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
 from edgekern.calibrate import integer as coded
 from edgekern.calibrate import sensitivity
 from edgekern.calibrate.accuracy import Judge, Run
-from edgekern.calibrate.ranges import Progress, unseen
-from edgekern.errors import AccuracyError
+from edgekern.calibrate.ranges import Progress, frames_per_chunk, unseen
+from edgekern.errors import AccuracyError, InputError
 from edgekern.graph.graph import Graph
 from edgekern.graph.run import evaluate
+from edgekern.passes.quantise import wide_candidates
+from edgekern.quantiser import Quantiser
+from edgekern.record import some_frames
 from edgekern.report import Accuracy, Cost, Report
+from edgekern.settings import Settings
 from edgekern.types import Array
 
-__all__ = ["accept", "costs_of", "judged"]
+__all__ = ["accept", "choose", "costs_of", "judged"]
 
 _COSTS = 8  # layers whose cost is told
+_SCANNED = 16  # frames that tell what a layer costs
+_LEFT = 0.25  # of the noise of activations, 6 dB
 
 
 def judged(judge: Judge, graph: Graph, integer: Graph, progress: Progress = unseen) -> Accuracy:
@@ -37,19 +43,61 @@ def judged(judge: Judge, graph: Graph, integer: Graph, progress: Progress = unse
     return Accuracy(judge.samples, exact, found)
 
 
-def costs_of(
-    graph: Graph, integer: Graph, feeds: Mapping[str, Array], judge: Judge | None, progress: Progress = unseen
-) -> tuple[Cost, ...]:
-    """What the costliest layers cost, the worst first; without a judge only their shares of the noise.
+def choose(
+    make: Quantiser, judge: Judge | None, settings: Settings, camera: Collection[str]
+) -> tuple[Graph, Accuracy | None, tuple[str, ...]]:
+    """The integer form, its accuracy if there is a judge, and what the report says of int16 tensors.
+
+    With `mixed` tensors become int16, those first whose rounding is most of the noise at the outputs: twice as many
+    each time until no more than `max_drop` is lost; without one, until a quarter of the activations' noise is left.
 
     Args:
-        graph: The float graph.
-        integer: Its integer form.
-        feeds: A few samples.
-        judge: Measures what each of the worst costs alone.
-        progress: Called with (what, how many done, of how many).
+        make: Calibrated.
+        judge: Of accuracy.
+        settings: Of the compile.
+        camera: Inputs that stay int8.
+
+    Raises:
+        InputError: There are no samples to tell the noise by.
     """
-    noise = sensitivity.scan(graph, integer, feeds, progress)
+    if settings.mixed is not None and not make.sampler.count:
+        raise InputError("mixed='auto' needs calibration samples: a quantised source keeps its own types")
+    integer = make.integer()
+    measured = None if judge is None else judged(judge, make.graph, integer, make.progress)
+    if settings.mixed is None or _enough(measured, settings):
+        return integer, measured, ()
+    possible = set(wide_candidates(make.graph)) - set(camera)
+    noise = sensitivity.scan(make.graph, integer, _few_frames(make, integer), make.progress)
+    order = [n for n in sorted(noise, key=lambda n: -n.activations) if n.tensor in possible and n.activations > 0]
+    left = sum(n.activations for n in noise)
+    goal, count = left * _LEFT, 0
+    while count < len(order):
+        if settings.max_drop is None:
+            while count < len(order) and left > goal:
+                left -= order[count].activations
+                count += 1
+        else:
+            count = min(max(1, 2 * count), len(order))
+        integer = make.integer([n.tensor for n in order[:count]])
+        measured = None if judge is None else judged(judge, make.graph, integer, make.progress)
+        if settings.max_drop is None or _enough(measured, settings):
+            break
+    told = ", ".join(n.tensor for n in order[:count])
+    return integer, measured, (f"int16: {told}",) if told else ()
+
+
+def _enough(measured: Accuracy | None, settings: Settings) -> bool:
+    return measured is not None and settings.max_drop is not None and measured.drop <= settings.max_drop
+
+
+def _few_frames(make: Quantiser, integer: Graph) -> Mapping[str, Array]:
+    return some_frames(make.sampler, integer, min(_SCANNED, frames_per_chunk(make.graph)))
+
+
+def costs_of(make: Quantiser, integer: Graph, judge: Judge | None) -> tuple[Cost, ...]:
+    """What the costliest layers cost, the worst first; without a judge only their shares of the noise."""
+    graph = make.graph
+    noise = sensitivity.scan(graph, integer, _few_frames(make, integer), make.progress)
     total = sum(n.both for n in noise)
     worst = sorted((n for n in noise if n.both > 0), key=lambda n: -n.both)[:_COSTS]
     names = {node.output: node.name or node.output for node in graph.nodes}
@@ -64,26 +112,26 @@ def costs_of(
     )
 
 
-def accept(report: Report, max_drop: float, costs: Callable[[], tuple[Cost, ...]]) -> Report:
-    """The report itself, if the integer form loses no more than that.
+def accept(report: Report, settings: Settings, costs: Callable[[], tuple[Cost, ...]]) -> None:
+    """Refuses an integer form that loses more than that.
 
     Args:
         report: With its accuracy.
-        max_drop: Points.
+        settings: With `max_drop`.
         costs: Finds out what the layers cost, for a refusal.
 
     Raises:
         AccuracyError: It loses more; the layers that cost most are named.
     """
     found = report.accuracy
-    assert found is not None
-    if found.drop <= max_drop:
-        return report
+    if found is None or settings.max_drop is None or _enough(found, settings):
+        return
     report = replace(report, costs=costs())
     told = "; ".join(str(cost) for cost in report.costs)
     raise AccuracyError(
         f"int8 reaches {found.int8:.2%} where float32 reaches {found.float32:.2%} on {found.samples} samples: "
-        f"{found.drop:.2f} points lost, max_drop is {max_drop:g}. Worst layers: {told}.",
-        hint="Calibrate with more and typical samples, or train on with fewer extreme weights in the layers named.",
+        f"{found.drop:.2f} points lost, max_drop is {settings.max_drop:g}. Worst layers: {told}.",
+        hint=("" if settings.mixed else "Try mixed='auto'. ")
+        + "Calibrate with more and typical samples, or train on with fewer extreme weights in the layers named.",
         report=report,
     )

@@ -10,22 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekern.acceptance import accept, costs_of, judged
+from edgekern.acceptance import accept, choose, costs_of
 from edgekern.artifact import Artifact, Decision, write
 from edgekern.calibrate.accuracy import Measure, judge_of
-from edgekern.calibrate.bias import correct_biases, frames_at_once
-from edgekern.calibrate.clipping import min_max, search_weight_scales
-from edgekern.calibrate.equalise import equalise, observe_again
-from edgekern.calibrate.integer import channel_axis
-from edgekern.calibrate.ranges import Progress, decisive, frames_per_chunk, observe, ranges, unseen
-from edgekern.calibrate.rounding import compensate
+from edgekern.calibrate.bias import frames_at_once
+from edgekern.calibrate.ranges import Progress, unseen
 from edgekern.calibrate.samples import Sampler, frames_of
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
 from edgekern.graph.verify import verify
 from edgekern.importers.source import read
-from edgekern.ops.conv2d import Conv2D
-from edgekern.ops.depthwise import DepthwiseConv2D
 from edgekern.ops.softmax import Softmax
 from edgekern.passes import (
     dead_code,
@@ -34,12 +28,12 @@ from edgekern.passes import (
     fuse_activation,
     hoist_pointwise,
     name_tensors,
-    quantise,
     remove_no_ops,
     requantise_copies,
 )
 from edgekern.passes._rewrite import made_of
 from edgekern.preprocess import Preprocess
+from edgekern.quantiser import Quantiser
 from edgekern.record import (
     COMPARED,
     class_names,
@@ -47,11 +41,10 @@ from edgekern.record import (
     known_answer,
     provenance_of,
     report_of,
-    some_frames,
 )
 from edgekern.report import Report
 from edgekern.settings import Settings
-from edgekern.types import Array, DType
+from edgekern.types import DType
 
 if TYPE_CHECKING:
     import onnx
@@ -74,8 +67,6 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("names", name_tensors.run),
 )
 
-_SCANNED = 16  # frames that tell what a layer costs
-
 
 def compile(
     source: str | os.PathLike[str] | bytes | onnx.ModelProto | torch.nn.Module,
@@ -91,6 +82,7 @@ def compile(
     abstain_threshold: float = 0.0,
     accuracy: Iterable[tuple[Any, int]] | Measure | None = None,
     max_drop: float | None = None,
+    mixed: str | None = None,
     progress: Progress = unseen,
     example: object = None,
 ) -> Model:
@@ -122,6 +114,8 @@ def compile(
             `outputs(samples)`, which gives the stacked outputs of samples, and answers a share of 1, such as the share
             that is right. The float network and its integer form are both judged, for the report.
         max_drop: Points (hundredths of accuracy) that the integer form may lose; 0.3 is a usual demand.
+        mixed: "auto" holds those activations in 16 bits that lose most at the outputs: as many as `max_drop` needs, or,
+            without it, until three quarters of the activations' noise are gone.
         progress: Called with (what, how many done, of how many; 0 if unknown), for all that takes long.
         example: Input of a torch.nn.Module, with its batch: a tensor, or a tuple of them.
 
@@ -142,7 +136,7 @@ def compile(
     """
     from edgekern.model import Model
 
-    settings = Settings(method, bias_correction, equalise, rounding, temperature, abstain_threshold, max_drop)
+    settings = Settings(method, bias_correction, equalise, rounding, temperature, abstain_threshold, max_drop, mixed)
     artifact, _ = build(source, calibration, preprocess, labels, settings, accuracy, progress, example)
     return Model.from_bytes(write(artifact))
 
@@ -182,29 +176,15 @@ def build(
     names = class_names(labels, graph)
     held = max(COMPARED // 8, frames_at_once(graph))
     sampler = Sampler(frames_of(graph, preprocess, () if calibration is None else calibration), held)
-    chosen: dict[str, tuple[float, float]] = {}
+    make = Quantiser(graph, sampler, settings, progress)
     if calibration is not None or not _quantised(graph):
-        seen = observe(graph, sampler, progress)
-        factors: dict[str, Array] = {}
-        if settings.equalise:
-            graph, factors = equalise(graph, seen)
-        if factors:
-            seen = observe_again(graph, factors, seen, sampler.held())
-            changes = (*changes, f"equalised: {len(factors)} tensors")
-        chosen = {**ranges(seen, settings.method), **{name: min_max(seen[name]) for name in decisive(graph)}}
+        make.calibrate()
     if preprocess is not None:
-        chosen[graph.inputs[0].tensor] = _byte_range(preprocess)
-    integer = verify(quantise.run(graph, chosen, _weight_scales(graph, settings.method, progress)))
-    ours = sampler.count > 0 and not graph.weight_scales
-    settings = replace(  # what the file tells is what was done
-        settings,
-        bias_correction=settings.bias_correction and ours,
-        rounding=settings.rounding if ours else "nearest",
-    )
-    if settings.rounding == "compensated":
-        integer = verify(compensate(graph, integer, sampler.held(), progress))
-    if settings.bias_correction:
-        integer = verify(correct_biases(graph, integer, sampler.held(), progress))
+        make.ranges[graph.inputs[0].tensor] = _byte_range(preprocess)
+    judge = None if accuracy is None else judge_of(graph, preprocess, accuracy)
+    camera = () if preprocess is None else (graph.inputs[0].tensor,)  # its bytes have no 16 bits
+    integer, measured, wide = choose(make, judge, settings, camera)
+    graph, settings, changes = make.graph, make.done, (*changes, *make.changes, *wide)
     outside = integer if preprocess is None else _byte_port(integer, preprocess)
     provenance = provenance_of(data, sampler, settings)
     artifact = Artifact(
@@ -216,12 +196,9 @@ def build(
         provenance=provenance,
     )
     report = report_of(settings, sampler, graph, integer, len(data), changes, progress)
-    if accuracy is not None:
-        judge = judge_of(graph, preprocess, accuracy)
-        report = replace(report, accuracy=judged(judge, graph, integer, progress))
-        if settings.max_drop is not None:
-            feeds = some_frames(sampler, integer, min(_SCANNED, frames_per_chunk(graph)))
-            report = accept(report, settings.max_drop, lambda: costs_of(graph, integer, feeds, judge, progress))
+    if measured is not None:
+        report = replace(report, accuracy=measured)
+        accept(report, settings, lambda: costs_of(make, integer, judge))
     report = replace(report, bytes=final_size(artifact, report))
     return replace(artifact, provenance={**provenance, "report": report.to_json()}), report
 
@@ -250,19 +227,6 @@ def _byte_range(preprocess: Preprocess) -> tuple[float, float]:
     """What a preprocess can make of a camera byte."""
     ends = preprocess.normalise(np.repeat(np.array([[0], [255]], np.uint8), preprocess.depth, axis=1))
     return float(ends.min()), float(ends.max())
-
-
-def _weight_scales(graph: Graph, method: str, progress: Progress) -> dict[str, Array]:
-    """Scales of the convolution weights that have none of the source, by the node's result; none for min-max."""
-    if method == "minmax":
-        return {}
-    found = {}
-    for done, node in enumerate(graph.nodes):
-        if isinstance(node.op, (Conv2D, DepthwiseConv2D)) and node.constants[0] not in graph.weight_scales:
-            progress("weights", done, len(graph.nodes))
-            weights = np.moveaxis(graph.constants[node.constants[0]], channel_axis(node), 0)
-            found[node.output] = search_weight_scales(weights)
-    return found
 
 
 def _byte_port(graph: Graph, preprocess: Preprocess) -> Graph:

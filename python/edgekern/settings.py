@@ -24,6 +24,7 @@ class Settings:
         temperature: Divides the logits before the final softmax.
         abstain_threshold: Least confidence that is not an abstention, for classifiers.
         max_drop: Points of accuracy that may be lost; None: any.
+        mixed: "auto": the activations that lose most become int16; None: all are int8.
     """
 
     method: str = "mse"
@@ -33,6 +34,7 @@ class Settings:
     temperature: float = 1.0
     abstain_threshold: float = 0.0
     max_drop: float | None = None
+    mixed: str | None = None
 
     def __post_init__(self) -> None:
         check_method(self.method)
@@ -41,5 +43,7 @@ class Settings:
             raise InputError(f"temperature {self.temperature} is not in (0, 1000)")
         if not 0 <= self.abstain_threshold <= 1:
             raise InputError(f"abstain_threshold {self.abstain_threshold} is outside [0, 1]")
+        if self.mixed not in (None, "auto"):
+            raise InputError(f"mixed {self.mixed!r} is not 'auto'")
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise InputError(f"max_drop {self.max_drop} is outside [0, 100] points")

@@ -167,7 +167,7 @@ def test_every_long_step_tells_how_far_it_is() -> None:
             progress=progress,
         )
     steps = list(dict.fromkeys(what for what, *_ in told))
-    assert steps == ["calibrate", "weights", "biases", "compare", "judge", "sensitivity"]
+    assert steps == ["calibrate", "weights", "rounding", "biases", "judge", "compare", "sensitivity"]
     for step in steps:
         rows = [(done, total) for what, done, total in told if what == step]
         assert [done for done, _ in rows] == sorted(done for done, _ in rows)

@@ -133,7 +133,7 @@ def test_inputs_are_what_a_layer_sums(name: str) -> None:
     rows = rounding._rows_of(node, weights.astype(np.float32))
     seen = rounding._inputs(node, values[node.inputs[0]], of.zero_point, rows)
     sums = (seen @ rows.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(-1, len(bias)) + bias
-    wanted = integer.accumulate(coded, node, values[node.inputs[0]])
+    wanted = integer.accumulate(coded, node, values[node.inputs[0]]).total
     assert np.array_equal(sums, wanted.reshape(-1, len(bias)))
 
 
@@ -172,7 +172,9 @@ def test_means_stay() -> None:
     plain = quantised(graph, x)
     better = compensate(graph, plain, {"x": x})
     given = feed(plain, plain.inputs[0], x)
-    means = [integer.accumulate(g, g.nodes[0], given).mean(axis=(0, 1, 2), dtype=np.float64) for g in (plain, better)]
+    means = [
+        integer.accumulate(g, g.nodes[0], given).total.mean(axis=(0, 1, 2), dtype=np.float64) for g in (plain, better)
+    ]
     assert np.abs(means[0] - means[1]).max() <= 0.51
     name = plain.nodes[0].constants[1]
     assert np.abs(better.constants[name] - plain.constants[name]).max() > 2

@@ -27,15 +27,16 @@ RANK = {
     "model": 7,
     "capi": 7,
     "record": 7,
-    "acceptance": 7,
     "settings": 7,
-    "compiler": 8,
-    "signs": 9,
-    "cli": 10,
-    "__init__": 11,
-    "__main__": 11,
+    "quantiser": 8,
+    "acceptance": 9,
+    "compiler": 10,
+    "signs": 11,
+    "cli": 12,
+    "__init__": 13,
+    "__main__": 13,
 }
-COMPILER = {"importers", "passes", "calibrate", "acceptance", "record", "settings", "compiler"}
+COMPILER = {"importers", "passes", "calibrate", "settings", "quantiser", "record", "acceptance", "compiler"}
 
 
 def imports(path: Path, root: Path) -> Iterator[tuple[str, bool, int]]:

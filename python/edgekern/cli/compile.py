@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -21,6 +21,9 @@ from edgekern.cli.target import check_target, save_text
 from edgekern.errors import InputError
 from edgekern.model import Model
 from edgekern.preprocess import CHANNELS, Preprocess
+
+if TYPE_CHECKING:
+    from edgekern.artifact import Artifact
 
 _STEPS = {  # of the compiler, as the screen calls them
     "calibrate": "Calibrating",
@@ -73,6 +76,10 @@ def compile(
     max_drop: Annotated[
         float | None, typer.Option(help="Refuse a model that loses more points of --accuracy than this, such as 0.3.")
     ] = None,
+    mixed: Annotated[
+        str | None,
+        typer.Option(help="auto: hold the activations that lose most in 16 bits, as --max-drop needs."),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML page, too.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -80,18 +87,13 @@ def compile(
 
     A camera byte b becomes (b * scale - mean) / std, as in training.
     """
-    from edgekern.artifact import write
     from edgekern.compiler import build
     from edgekern.settings import Settings
 
-    for target in (out, report):
-        if target is not None:
-            check_target(target)
-    if report is not None and report.resolve() == out.resolve():
-        raise typer.BadParameter(f"--report {report} is the model file")
+    _check_targets(out, report)
     names = read_text(labels).splitlines() if labels else []
     tensors = sorted(calibration.glob("*.npy")) if calibration and calibration.is_dir() else []
-    settings = Settings(method, bias_correction, equalise, rounding, temperature, abstain_threshold, max_drop)
+    settings = Settings(method, bias_correction, equalise, rounding, temperature, abstain_threshold, max_drop, mixed)
     pixels: dict[str, Any] = {"size": size, "scale": scale, "mean": mean, "std": std}
     pixels |= {"channels": channels, "layout": layout, "margin": margin}
     totals = {"calibrate": len(tensors)}
@@ -113,15 +115,26 @@ def compile(
         judged = None if accuracy is None else _labelled(stack, accuracy, names)
         progress = stack.enter_context(steps(_STEPS, totals))
         artifact, found = build(network, samples, preprocess, names or None, settings, judged, progress)
-    _save(write(artifact), out, report)
+    _save(artifact, out, report)
     if as_json:
         print_json({"file": str(out), **found.to_json(), "layers": layer_facts(found)})
     else:
         say(f"{found}\n\n{out}: {found.bytes:,} bytes")
 
 
-def _save(data: bytes, out: Path, page: Path | None) -> None:
+def _check_targets(out: Path, page: Path | None) -> None:
+    for target in (out, page):
+        if target is not None:
+            check_target(target)
+    if page is not None and page.resolve() == out.resolve():
+        raise typer.BadParameter(f"--report {page} is the model file")
+
+
+def _save(artifact: Artifact, out: Path, page: Path | None) -> None:
     """Writes the model file, and the page if there is to be one: both or none."""
+    from edgekern.artifact import write
+
+    data = write(artifact)
     model = Model.from_bytes(data)  # runs the known answer
     if page is not None:
         save_text(page, page_of(model, data, describe(model, out, data, selftest=True)))
