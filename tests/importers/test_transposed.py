@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import edgekern  # noqa: E402
 from edgekern.compiler import optimise  # noqa: E402
 from edgekern.errors import CompileError, ShapeError, UnsupportedOpError  # noqa: E402
 from edgekern.graph.run import evaluate  # noqa: E402
+from edgekern.importers._tflite_shapes import folded  # noqa: E402
 from edgekern.importers.onnx import import_onnx  # noqa: E402
 from edgekern.importers.tflite import import_tflite  # noqa: E402
 from edgekern.types import Quant  # noqa: E402
@@ -304,6 +306,30 @@ def test_a_size_put_together_from_an_open_batch() -> None:
     found, wanted = (edgekern.compile(tflite_net(0, (2, 2), (3, 3), 1, True, k)).run(x) for k in (True, False))
     assert (found == wanted).all()
     assert len(np.unique(wanted)) > 20
+
+
+@pytest.mark.parametrize(
+    ("index", "masks"),
+    [
+        ((1, 2, 1), {"ShrinkAxisMask": 1}),
+        ((-1, 0, 1), {"ShrinkAxisMask": 1}),
+        ((1, 3, 1), {}),
+        ((1, 3, 1), {"BeginMask": 1}),
+        ((1, 3, 1), {"EndMask": 1}),
+        ((0, 4, 2), {}),
+    ],
+)
+def test_parts_of_a_shape(index: tuple[int, int, int], masks: dict[str, int]) -> None:
+    kinds = ("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask")
+    options = SimpleNamespace(**{kind: (lambda k=kind: masks.get(k, 0)) for kind in kinds})
+    begin, end, step = index
+    shape = folded("SHAPE", None, [], (7, 8, 9, 10))
+    assert shape is not None
+    part = folded("STRIDED_SLICE", options, [shape, *(np.array([n]) for n in index)], None)
+    cut = slice(None if "BeginMask" in masks else begin, None if "EndMask" in masks else end, step)
+    wanted = [7, 8, 9, 10][begin] if "ShrinkAxisMask" in masks else [7, 8, 9, 10][cut]
+    assert part is not None
+    assert part.tolist() == wanted
 
 
 def test_a_float_tflite_model() -> None:
