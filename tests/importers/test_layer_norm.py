@@ -121,6 +121,45 @@ def test_a_chain_over_the_channels_in_front() -> None:
     assert np.abs(compiled.run(x) - wanted(proto, {"x": x})["y"]).mean() < 2 * compiled.outputs[0].scale
 
 
+def moved(factor_first: bool, scaled: bool) -> tuple[list[Any], dict[str, Any]]:
+    """x * m + (b - mean * m) with m = g / root, as tf2onnx writes a Keras layer."""
+    nodes, constants = chain("Reciprocal", "Mul", -1, 13)
+    nodes = [n for n in nodes if n.output[0] not in "nmy"]
+    factor = "m" if scaled else "i"
+    nodes += [node("Mul", "i g", "m")] * scaled
+    nodes += [
+        node("Mul", f"{factor} x" if factor_first else f"x {factor}", "p"),
+        node("Mul", f"{factor} mean" if factor_first else f"mean {factor}", "q"),
+        node("Sub", "b q", "o"),
+        node("Add", "o p" if factor_first else "p o", "y"),
+    ]
+    return nodes, constants | {"g": normal(6, seed=1) + 2, "b": normal(6, seed=2)}
+
+
+@pytest.mark.parametrize("factor_first", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("as_nodes", [False, True])
+def test_a_chain_of_tensorflow_is_one_operator(factor_first: bool, scaled: bool, as_nodes: bool) -> None:
+    nodes, constants = moved(factor_first, scaled)
+    if as_nodes:
+        held = {name: onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()}
+        nodes = [*(onnx.helper.make_node("Constant", [], [name], value=held[name]) for name in held), *nodes]
+        constants = {}
+    compiled = compared(model(nodes, {"x": [1, 5, 6]}, "y", constants, 13), (5, 6))
+    assert kinds(compiled) == ["LayerNorm"]
+
+
+@pytest.mark.parametrize("places", ["p", "q", "pq"])
+def test_another_tensor_or_mean_is_no_part_of_it(places: str) -> None:
+    nodes, constants = moved(False, True)
+    of, axis = ("x2", -1) if places == "pq" else ("x", -2)  # both of one other tensor, whose variance it is not
+    nodes = [node("Relu", "x", "x2"), node("ReduceMean", of, "mean2", keepdims=1, axes=[axis]), *nodes]
+    for place in places:
+        next(n for n in nodes if n.output[0] == place).input[0] = "x2" if place == "p" else "mean2"
+    with pytest.raises(UnsupportedOpError):
+        edgekern.compile(model(nodes, {"x": [1, 5, 6]}, "y", constants, 13), calibration=[normal(5, 6)])
+
+
 @pytest.mark.parametrize("wrong", ["variance of another", "other axis", "mean of another", "cube"])
 def test_what_is_no_chain_is_not_taken_for_one(wrong: str) -> None:
     """Each is another function, of means that cannot be spread over a tensor: refused, not replaced."""

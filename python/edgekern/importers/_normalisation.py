@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layer normalisation: ONNX's operator, and the chain of nodes that exporters write where the operator set has none.
 
-The chain is one operator or nothing: its mean and variance have no use in int8. It is found before nodes are read,
-and a node of our own stands in its place.
+A node of our own stands in the place of a chain (`_chain` finds them).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgekern.errors import EdgekernError, ShapeError
+from edgekern.importers._chain import Link, chains
 from edgekern.importers._layout import Value
-from edgekern.importers._proto import attributes, constant
+from edgekern.importers._proto import attributes
 from edgekern.importers._source import Source, handles
 from edgekern.ops.layer_norm import LayerNorm
 from edgekern.types import Array
@@ -94,145 +93,62 @@ def normalised(s: Source, value: Value, axes: Sequence[int], epsilon: float, gam
 # ---- the chain ----------------------------------------------------------------------------------
 
 
-def fused(graph: GraphProto) -> list[NodeProto]:
-    """The nodes of a model, every (x - mean(x)) / sqrt(variance(x) + epsilon) among them as one."""
+def fused(graph: GraphProto, values: Mapping[str, object]) -> list[NodeProto]:
+    """The nodes of a model, every chain that spells a normalisation among them as one, or as one of three.
+
+    Args:
+        graph: Of the model.
+        values: Its initializers.
+    """
     from onnx import helper
 
-    search = _Search(graph)
-    dropped: set[int] = set()
-    replaced: dict[int, NodeProto] = {}
-    for number, node in enumerate(graph.node):
+    makers = {o: node for node in graph.node if node.op_type == "Constant" for o in node.output}
+
+    def value(name: str) -> Array | None:
+        found = values.get(name)
+        if isinstance(found, np.ndarray) or name not in makers:
+            return found if isinstance(found, np.ndarray) else None
         try:
-            found = search.chain(node)
-        except (EdgekernError, LookupError, TypeError, ValueError):  # a broken node is told where it is read
-            found = None
-        if found is not None:
-            x, axes, epsilon = found
-            replaced[number] = helper.make_node(
-                "LayerNorm", [x], node.output, node.name, domain=OWN_DOMAIN, axes=axes, epsilon=epsilon
-            )
-            dropped |= search.inside(number, x)
-    return [replaced.get(i, node) for i, node in enumerate(graph.node) if i not in dropped or i in replaced]
-
-
-@dataclass
-class _Search:
-    """Follows the nodes of a model backwards."""
-
-    graph: GraphProto
-    makers: dict[str, int] = field(default_factory=dict)
-    readers: dict[str, list[int]] = field(default_factory=dict)
-    constants: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.constants = {t.name: t for t in self.graph.initializer}
-        for number, node in enumerate(self.graph.node):
-            self.makers.update((o, number) for o in node.output if o)
-            for name in node.input:
-                self.readers.setdefault(name, []).append(number)
-
-    def chain(self, node: NodeProto) -> tuple[str, list[int], float] | None:
-        """(x, axes, epsilon) of a node that ends a normalisation."""
-        if len(node.input) != 2:
+            given = next(iter(attributes(makers[name]).values()))
+            return np.asarray(given) if isinstance(given, (float, int, list, tuple, np.ndarray)) else None
+        except _BROKEN:
             return None
-        top, root = node.input
-        if node.op_type == "Mul":  # with the reciprocal of the root, on either side
-            return self._times(top, root) or self._times(root, top)
-        return self._over_root(top, root) if node.op_type == "Div" else None
 
-    def _times(self, centred: str, inverse: str) -> tuple[str, list[int], float] | None:
-        """Centred values times 1 / root."""
-        node = self._made(inverse)
-        if node is None:
-            return None
-        if node.op_type == "Reciprocal":
-            return self._over_root(centred, node.input[0])
-        if node.op_type == "Div" and self._number(node.input[0]) == 1:
-            return self._over_root(centred, node.input[1])
-        if node.op_type == "Pow" and self._number(node.input[1]) == -0.5:
-            return self._over_sum(centred, node.input[0])
-        return None
+    found = chains([_link(node, value) for node in graph.node], value, {o.name for o in graph.output})
+    dropped = frozenset().union(*(chain.inside for chain in found.values()))
+    nodes: list[NodeProto] = []
+    for number, node in enumerate(graph.node):
+        chain = found.get(number)
+        if chain is None:
+            nodes.extend([] if number in dropped else [node])
+            continue
+        last, names = node.output[0], [f"{node.output[0]}/normalised", f"{node.output[0]}/scaled"]
+        rest = [(kind, name) for kind, name in (("Mul", chain.scale), ("Add", chain.bias)) if name]
+        made = [*names[: len(rest)], last]
+        own = helper.make_node("LayerNorm", [chain.x], made[:1], node.name, domain=OWN_DOMAIN)
+        own.attribute.extend(
+            [helper.make_attribute("axes", chain.axes), helper.make_attribute("epsilon", chain.epsilon)]
+        )
+        nodes.append(own)
+        for (kind, name), source, result in zip(rest, made, made[1:], strict=False):
+            nodes.append(helper.make_node(kind, [source, name], [result], node.name))
+    return nodes
 
-    def _over_root(self, centred: str, root: str) -> tuple[str, list[int], float] | None:
-        node = self._made(root)
-        if node is None:
-            return None
-        if node.op_type == "Sqrt" or (node.op_type == "Pow" and self._number(node.input[1]) == 0.5):
-            return self._over_sum(centred, node.input[0])
-        return None
 
-    def _over_sum(self, centred: str, total: str) -> tuple[str, list[int], float] | None:
-        """Centred values over the root of variance + epsilon."""
-        of = self._centre(centred)
-        node = self._made(total)
-        if of is None or node is None or node.op_type != "Add":
-            return None
-        for variance, other in (node.input, reversed(node.input)):
-            epsilon = self._number(other)
-            mean = self._mean(variance)
-            square = None if mean is None else self._made(mean[0])
-            if epsilon is None or mean is None or square is None or mean[1] != of[1]:
-                continue
-            twice = square.op_type == "Mul" and square.input[0] == square.input[1]
-            if (twice or (square.op_type == "Pow" and self._number(square.input[1]) == 2)) and self._centre(
-                square.input[0]
-            ) == of:
-                return of[0], of[1], epsilon
-        return None
+#: What a broken node can raise here: it is told where the node is read.
+_BROKEN = (EdgekernError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
 
-    def _centre(self, name: str) -> tuple[str, list[int]] | None:
-        """(x, axes) of x - mean(x)."""
-        node = self._made(name)
-        if node is None or node.op_type != "Sub":
-            return None
-        mean = self._mean(node.input[1])
-        return mean if mean is not None and mean[0] == node.input[0] else None
 
-    def _mean(self, name: str) -> tuple[str, list[int]] | None:
-        """(x, axes) of a mean that keeps its dimensions."""
-        node = self._made(name)
-        if node is None or node.op_type != "ReduceMean":
-            return None
-        given = attributes(node)
-        axes = given.get("axes")
-        if axes is None and len(node.input) > 1:
-            axes = self._array(node.input[1])
-        if axes is None or not given.get("keepdims", 1):
-            return None
-        return node.input[0], sorted(int(a) for a in np.asarray(axes).reshape(-1))
-
-    def _made(self, name: str) -> NodeProto | None:
-        number = self.makers.get(name)
-        node = None if number is None else self.graph.node[number]
-        return node if node is not None and node.domain in ("", "ai.onnx") else None
-
-    def _number(self, name: str) -> float | None:
-        """A constant of one element."""
-        array = self._array(name)
-        return float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
-
-    def _array(self, name: str) -> Array | None:
-        if name in self.constants:
-            return constant(self.constants[name], f"initializer {name!r}")
-        node = self._made(name)
-        if node is None or node.op_type != "Constant":
-            return None
-        for attribute in node.attribute:
-            if attribute.name == "value":
-                return constant(attribute.t, f"constant {name!r}")
-        values = list(attributes(node).values())
-        return np.asarray(values[0]) if values and isinstance(values[0], (int, float, list, tuple)) else None
-
-    def inside(self, last: int, x: str) -> set[int]:
-        """The nodes from x on that only this one needs."""
-        outside = {o.name for o in self.graph.output}
-        found = {last}
-        waiting = list(self.graph.node[last].input)
-        for number in range(last - 1, -1, -1):
-            node = self.graph.node[number]
-            if x in node.output or not any(o in waiting for o in node.output):
-                continue
-            if all(o not in outside and set(self.readers.get(o, ())) <= found for o in node.output):
-                found.add(number)
-                waiting.extend(node.input)
-        return found - {last}
+def _link(node: NodeProto, value: Callable[[str], Array | None]) -> Link:
+    if node.domain not in ("", "ai.onnx"):
+        return Link("", node.input, node.output)
+    axes: tuple[int, ...] = ()
+    if node.op_type == "ReduceMean":
+        try:
+            given = attributes(node)
+            found = given.get("axes", value(node.input[1]) if len(node.input) > 1 else None)
+            if found is not None and given.get("keepdims", 1):
+                axes = tuple(sorted(int(a) for a in np.asarray(found).reshape(-1)))
+        except _BROKEN:
+            pass
+    return Link(node.op_type, node.input, node.output, axes)

@@ -102,7 +102,7 @@ class _Reader:
         inputs = tuple(self._input(i) for i in graph.input if i.name not in self.values)
         if not inputs:
             raise CompileError("the model has no input")
-        for number, node in enumerate(_normalisation.fused(graph)):
+        for number, node in enumerate(_normalisation.fused(graph, self.values)):
             self._node(node, f"{node.name or '#' + str(number)} ({node.op_type})")
         problems = [text for text in dict.fromkeys(self.refusals.values()) if text]
         if problems:

@@ -16,7 +16,9 @@ import numpy as np
 
 from edgekern.errors import CompileError, EdgekernError, ShapeError, UnsupportedOpError
 from edgekern.graph.graph import Graph, Port
+from edgekern.importers import _tflite_norm
 from edgekern.importers._builder import Builder
+from edgekern.importers._chain import Chain
 from edgekern.importers._integers import real_values
 from edgekern.importers._proto import NEEDS
 from edgekern.importers._tflite_shapes import folded
@@ -159,8 +161,11 @@ class _Reader:
         inputs = tuple(self._input(graph.Inputs(k)) for k in range(graph.InputsLength()))
         if not inputs:
             raise CompileError("the model has no input")
+        chains = _tflite_norm.chains_of(self)
+        inside = frozenset[int]().union(*(chain.inside for chain in chains.values()))
         for k in range(graph.OperatorsLength()):
-            self._operator(graph.Operators(k))
+            if k not in inside:
+                self._operator(graph.Operators(k), chains.get(k))
         if self.refused:
             texts = list(dict.fromkeys(text for text in self.refused.values() if text))
             raise UnsupportedOpError(
@@ -189,12 +194,13 @@ class _Reader:
             raise ShapeError(f"tensor {self._name(number)!r} has shape {list(shape)}")
         return shape
 
-    def _kind(self, number: int) -> str:
+    def held_as(self, number: int) -> str:
+        """Name of the type of a tensor."""
         return self.types.get(self._tensor(number).Type(), f"type {self._tensor(number).Type()}")
 
     def _quant(self, number: int) -> Quant | None:
         """Of an activation; a uint8 one's zero point 128 lower."""
-        kind, held = self._kind(number), self._tensor(number).Quantization()
+        kind, held = self.held_as(number), self._tensor(number).Quantization()
         if kind == "FLOAT32":
             return None
         where = f"tensor {self._name(number)!r}"
@@ -209,13 +215,13 @@ class _Reader:
         except ValueError as error:
             raise UnsupportedOpError(f"{where}: {error}") from error
 
-    def _constant(self, number: int) -> Constant | None:
+    def constant(self, number: int) -> Constant | None:
         """A tensor that the file holds in a buffer; None for activations."""
         tensor = self._tensor(number)
         buffer = self.model.Buffers(tensor.Buffer()) if 0 <= tensor.Buffer() < self.model.BuffersLength() else None
         if buffer is None or not buffer.DataLength():
             return None
-        name, kind, shape = self._name(number), self._kind(number), self._shape(number)
+        name, kind, shape = self._name(number), self.held_as(number), self._shape(number)
         if kind not in ("FLOAT32", "FLOAT16", "INT8", "UINT8", "INT32", "INT64", "BOOL"):
             raise UnsupportedOpError(f"constant {name!r} has type {kind}")
         data = buffer.DataAsNumpy().tobytes()
@@ -252,33 +258,39 @@ class _Reader:
             raise CompileError(f"two inputs are called {name!r}")
         self.build.types[name] = TensorType((1, *shape[1:]), DType.FLOAT32, quant)
         self.values[number] = name
-        return Port(name, name, _DTYPES[self._kind(number)], tuple(range(len(shape))))
+        return Port(name, name, _DTYPES[self.held_as(number)], tuple(range(len(shape))))
 
     def _output(self, number: int) -> Port:
         name = self._name(number)
         if number not in self.values:
             raise CompileError(f"output {name!r} is made by no operator")
         tensor = self.values[number]
-        return Port(name, tensor, _DTYPES[self._kind(number)], tuple(range(len(self.build.types[tensor].shape))))
+        return Port(name, tensor, _DTYPES[self.held_as(number)], tuple(range(len(self.build.types[tensor].shape))))
 
     # ---- operators ------------------------------------------------------------------------------
 
-    def _operator(self, operator: Any) -> None:
+    def kind(self, operator: Any) -> str:
+        """Name of an operator, such as CONV_2D."""
         code = self.model.OperatorCodes(operator.OpcodeIndex())
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        name = self.operators.get(number, f"operator {number}")
-        if name == "CUSTOM":
-            name = str((code.CustomCode() or b"CUSTOM").decode("utf-8", "replace"))
+        if self.operators.get(number) == "CUSTOM":
+            return str((code.CustomCode() or b"CUSTOM").decode("utf-8", "replace"))
+        return self.operators.get(number, f"operator {number}")
+
+    def _operator(self, operator: Any, chain: Chain | None) -> None:
+        name = self.kind(operator)
         numbers = [operator.Outputs(k) for k in range(operator.OutputsLength())]
         if not numbers:
             raise CompileError(f"operator {name} has no output")
         where = f"{self._name(numbers[0])} ({name})"
         given = [operator.Inputs(k) for k in range(operator.InputsLength())]
+        if chain is not None:
+            given = [int(name) if name else -1 for name in (chain.x, chain.scale, chain.bias)]
         if any(n in self.refused for n in given):
             self.refused.update(dict.fromkeys(numbers, ""))
             return
         try:
-            self._emit(name, operator, given, numbers)
+            self._emit(name, operator, given, numbers, chain)
         except UnsupportedOpError as error:
             text = f"{where}: {error.args[0]}" + (f" ({error.hint})" if error.hint else "")
             self.refused.update(dict.fromkeys(numbers, text))
@@ -287,8 +299,8 @@ class _Reader:
         except _BROKEN as error:
             raise CompileError(f"operator {where} is broken: {type(error).__name__}: {error}") from error
 
-    def _emit(self, name: str, operator: Any, given: list[int], numbers: list[int]) -> None:
-        if name not in HANDLERS and name != "SHAPE":
+    def _emit(self, name: str, operator: Any, given: list[int], numbers: list[int], chain: Chain | None) -> None:
+        if name not in HANDLERS and chain is None and name != "SHAPE":
             raise UnsupportedOpError(f"operator {name} is not supported")
         result = numbers[0]
         for number in numbers:
@@ -301,16 +313,17 @@ class _Reader:
             self.unpacked[result] = inputs[0]
             build.end()
             return
-        options = self._options(name, operator)
-        if (value := self._folded(name, options, given, inputs)) is not None:
+        options = self.options(operator) if chain is None else chain
+        if chain is None and (value := self._folded(name, options, given, inputs)) is not None:
             self.unpacked[result] = Constant(self._name(result), value)
+            build.end()
             return
         quant = self._quant(result)
-        origin = -128 if self._kind(result) == "UINT8" else 0
+        origin = -128 if self.held_as(result) == "UINT8" else 0
         names = [self._name(n) for n in numbers]
         batch = next((self._shape(n)[0] for n in given if n in self.values), 1)
         call = Call(name, options, inputs, (1, *self._shape(result)[1:]), names, batch, build, quant, origin)
-        made = HANDLERS[name](call)
+        made = HANDLERS[name](call) if chain is None else _tflite_norm.normalised(call)
         build.end()
         for number, tensor in zip(numbers, [made] if isinstance(made, str) else made, strict=False):
             known = build.types[tensor]
@@ -332,12 +345,12 @@ class _Reader:
             return None
         if number in self.values:
             return self.values[number]
-        constant = self.unpacked.get(number) or self._constant(number)
+        constant = self.unpacked.get(number) or self.constant(number)
         if constant is None:
             raise CompileError(f"its input {self._name(number)!r} is made by no operator before it")
         return constant
 
-    def _options(self, name: str, operator: Any) -> Any:
+    def options(self, operator: Any) -> Any:
         """The operator's table of options, in its own type; None if it has none."""
         table = operator.BuiltinOptions()
         kinds = _names(self.schema.BuiltinOptions)
