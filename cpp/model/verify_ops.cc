@@ -228,12 +228,12 @@ ek_status check_Softmax(const Check& c) {
 ek_status check_Concat(const Check& c) {
   const TensorRecord& y = c.out();
   const int32_t& axis = c.op.as<ConcatParams>().axis;
-  EK_TRY(is_int8(c, y));
+  EK_TRY(is_int8_or_int16(c, y));
   EK_TRY(in_range(c, axis, "op.axis", 1, y.rank - 1));
   int64_t sum = 0;
   for (uint32_t i = 0; i < c.op.inputs.size; ++i) {
     const TensorRecord& x = c.in(i);
-    EK_TRY(is_int8(c, x));
+    EK_TRY(is_int8_or_int16(c, x));
     EK_TRY(rescale_rule(c, x, y));
     if (x.rank != y.rank) return c.bad(&x.rank, "tensor.rank", "ranks must agree", x.rank);
     for (int d = 0; d < y.rank; ++d) {
@@ -261,9 +261,14 @@ ek_status check_Pad(const Check& c) {
 
 ek_status check_Reshape(const Check& c) {
   const TensorRecord &x = c.in(), &y = c.out();
-  if (x.dtype != EK_FLOAT32) EK_TRY(is_int8(c, x));
-  if (x.dtype != y.dtype) return c.bad(&y.dtype, "tensor.dtype", "it keeps the dtype", y.dtype);
-  if (x.dtype != EK_FLOAT32) EK_TRY(rescale_rule(c, x, y));
+  if (x.dtype == EK_FLOAT32 && y.dtype != EK_FLOAT32) {
+    return c.bad(&y.dtype, "tensor.dtype", "it keeps FLOAT32", y.dtype);
+  }
+  if (x.dtype != EK_FLOAT32) {
+    EK_TRY(is_int8_or_int16(c, x));
+    EK_TRY(is_int8_or_int16(c, y));
+    EK_TRY(rescale_rule(c, x, y));
+  }
   if (element_count(x) == element_count(y)) return EK_OK;
   return c.bad(y.dims, "tensor.dims", "it keeps the number of elements", element_count(y));
 }
@@ -271,8 +276,8 @@ ek_status check_Reshape(const Check& c) {
 ek_status check_Transpose(const Check& c) {
   const TensorRecord &x = c.in(), &y = c.out();
   const auto& perm = c.op.as<TransposeParams>().perm;
-  EK_TRY(is_int8(c, x));
-  EK_TRY(is_int8(c, y));
+  EK_TRY(is_int8_or_int16(c, x));
+  EK_TRY(is_int8_or_int16(c, y));
   EK_TRY(rescale_rule(c, x, y));
   if (x.rank != y.rank) return c.bad(&y.rank, "tensor.rank", "ranks must agree", y.rank);
   uint32_t seen = 0;
@@ -331,8 +336,8 @@ ek_status check_LayerNorm(const Check& c) {
 ek_status check_Slice(const Check& c) {
   const TensorRecord &x = c.in(), &y = c.out();
   const auto& p = c.op.as<SliceParams>();
-  EK_TRY(is_int8(c, x));
-  EK_TRY(is_int8(c, y));
+  EK_TRY(is_int8_or_int16(c, x));
+  EK_TRY(is_int8_or_int16(c, y));
   EK_TRY(rescale_rule(c, x, y));
   if (x.rank != y.rank) return c.bad(&y.rank, "tensor.rank", "ranks must agree", y.rank);
   EK_TRY(in_range(c, p.axis, "op.axis", 1, y.rank - 1));

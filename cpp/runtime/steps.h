@@ -119,6 +119,9 @@ struct MoveStep {
   void (*copy)(const MoveArgs& args);
   const MoveArgs* parts;
   uint32_t first, count;  ///< of the plan's moves
+  // With a 16-bit operand: how each part changes its elements.
+  void (*wide)(const MoveArgs& args, const WideMove& how);
+  const WideMove* how;
 };
 
 /// Convolution with a 16-bit operand: windows of a few pixels of an output row, gathered, by all panels.

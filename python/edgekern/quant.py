@@ -169,10 +169,10 @@ def quantise_bias(b: Array, s_in: float, s_w: Array) -> Array:
     return y
 
 
-def rescale(x: Array, of: Quant, to: Quant) -> Array:
-    """Copies int8 values into another quantisation: rne(float32(x - z) * float32(s / s')) + z', clamped."""
+def rescale(x: Array, of: Quant, to: Quant, dtype: DType = DType.INT8) -> Array:
+    """Copies int8 or int16 values into another quantisation: rne(float32(x - z) * float32(s / s')) + z', clamped."""
     m = F32(of.scale) / F32(to.scale)
-    return requantise(x.astype(np.int32) - of.zero_point, m, to.zero_point)
+    return requantise(x.astype(np.int32) - of.zero_point, m, to.zero_point, *_ENDS[dtype], dtype)
 
 
 def requantise_table(of: Quant, to: Quant) -> Array:

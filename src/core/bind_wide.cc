@@ -2,6 +2,7 @@
 /// Raw calls of single wide rows, for tests and benches: addresses in, bytes out, nothing validated.
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
 
 #include "bind.h"
@@ -126,6 +127,20 @@ std::string mean(const std::string& name, const Ints<4>& x, const Ints<3>& shape
   return kernel.row.name;
 }
 
+/// `x`, `y` addresses; `extent`, `x_stride`, `y_stride` of six loops; `input` whether it is int16 and its zero.
+std::string move(const std::string& name, const Ints<2>& at, const std::array<int32_t, 6>& extent,
+                 const std::array<ptrdiff_t, 6>& x_stride, const std::array<ptrdiff_t, 6>& y_stride,
+                 const Ints<2>& input, float m, const Ints<4>& out) {
+  const ek::WideKernel& kernel = row_of(name);
+  ek::MoveArgs args = {};
+  args.x = address<const uint8_t>(at[0]), args.y = address<uint8_t>(at[1]);
+  std::copy(extent.begin(), extent.end(), args.extent);
+  std::copy(x_stride.begin(), x_stride.end(), args.x_stride);
+  std::copy(y_stride.begin(), y_stride.end(), args.y_stride);
+  kernel.move(args, {input[0] != 0, s32(input[1]), m, out_of(out), false});
+  return kernel.row.name;
+}
+
 std::string chosen_row(const std::string& isa) { return ek::select_wide(cap_of(isa))->row.name; }
 
 }  // namespace
@@ -145,5 +160,8 @@ void bind_wide(py::module_& m) {
         py::arg("out"), py::arg("y"), py::arg("rounds") = 1, "Runs one add on caller addresses, unchecked.");
   m.def("wide_mean", &mean, py::arg("name"), py::arg("x"), py::arg("shape"), py::arg("m"), py::arg("out"), py::arg("y"),
         py::arg("rounds") = 1, "Runs one mean on caller addresses, unchecked.");
+  m.def("wide_move", &move, py::arg("name"), py::arg("at"), py::arg("extent"), py::arg("x_stride"), py::arg("y_stride"),
+        py::arg("input"), py::arg("m"), py::arg("out"),
+        "Runs one strided copy that changes elements on caller addresses, unchecked.");
   m.def("wide_select", &chosen_row, py::arg("isa"), "Name of the row a plan would choose under a cap.");
 }

@@ -228,3 +228,32 @@ def test_every_int16_splits_into_its_bytes() -> None:
     _core.wide_split(x.ctypes.data, x.size, 0, high.ctypes.data, low.ctypes.data)
     assert (high.min(), high.max(), low.min(), low.max()) == (-128, 127, 0, 255)
     assert np.array_equal(256 * high.astype(np.int32) + low, x)
+
+
+@mixes
+@pytest.mark.parametrize("shape", [(1,), (15,), (16,), (17,), (3, 40), (5, 3, 2), (2, 3, 4, 5)], ids=str)
+def test_move(kernel: str, shape: tuple[int, ...], mix: tuple[bool, bool], rng: np.random.Generator) -> None:
+    """From one order of dimensions into the opposite one, memory read and written exactly."""
+    wide_in, wide_out = mix
+    x, zero, clamp = (
+        drawn(rng, wide_in, *shape),
+        0 if wide_in else int(rng.integers(-128, 128)),
+        clamp_of(rng, wide_out),
+    )
+    lo, hi, zero_out = clamp
+    unit = 1 if wide_in == wide_out else 256.0 if wide_out else 1 / 256
+    for ratio in (1.0, 0.5, float(F32(0.37)), 3.0):
+        m = F32(ratio * unit)
+        made = quant.requantise(x.astype(np.int32) - zero, m, zero_out, lo, hi, INT16 if wide_out else INT8)
+        want = np.ascontiguousarray(made.T)
+        given, to = Guarded.holding(stored(x)), Guarded(stored(want).size)
+        to.bytes[:] = CANARY
+        elem = 2 if wide_in else 1
+        strides = [s // x.itemsize * elem for s in x.strides], [*want.T.strides]
+        pad = 6 - len(shape)
+        ran = _core.wide_move(
+            kernel, [given.address, to.address], [1] * pad + [*shape], [0] * pad + strides[0], [0] * pad + strides[1],
+            [wide_in, 0 if wide_in else zero + 128], float(m), out_arguments(clamp, wide_out),
+        )  # fmt: skip
+        assert (ran, to.intact(), given.intact()) == (kernel, True, True)
+        assert_same(to.bytes, stored(want), (mix, shape, ratio))

@@ -193,9 +193,10 @@ def add_wide_exact(*args: Any) -> Array:
     return (np.rint(np.clip(t, lo - zy, hi - zy)) + zy).astype(dtype.numpy)
 
 
-def rescale_half_up(x: Array, of: Quant, to: Quant) -> Array:
+def rescale_half_up(x: Array, of: Quant, to: Quant, dtype: DType = DType.INT8) -> Array:
     m = np.float32(of.scale) / np.float32(to.scale)
-    return requantise_half_up(x.astype(np.int32) - of.zero_point, m, to.zero_point)
+    ends = np.iinfo(dtype.numpy)
+    return requantise_half_up(x.astype(np.int32) - of.zero_point, m, to.zero_point, ends.min, ends.max, dtype)
 
 
 def quantise_half_up(x: Array, q: Quant, dtype: DType = DType.INT8) -> Array:

@@ -60,8 +60,10 @@ def test_every_mix_of_elements_occurs() -> None:
             _, graph = single_wide(registry()[opcode], seed)
             (node,) = graph.nodes
             mixes[tuple(graph.types[name].wide for name in (*node.inputs[:2], node.output))] += 1
-        assert len(mixes) == 2 ** max(map(len, mixes)) - 1, (opcode, mixes)
-        assert min(mixes.values()) >= LEAST_MIXES, (opcode, mixes)
+        least = min(map(len, mixes))  # a concat may have more
+        found = {mix: count for mix, count in mixes.items() if len(mix) == least}
+        assert len(found) == 2**least - 1, (opcode, found)
+        assert min(found.values()) >= LEAST_MIXES, (opcode, found)
 
 
 @pytest.mark.parametrize("seed", range(GRAPHS))
@@ -249,7 +251,7 @@ def test_int16_outside_is_no_input() -> None:
 
 @pytest.mark.parametrize("opcode", WIDE)
 def test_the_reference_computes_the_float_function(opcode: str) -> None:
-    """Off by less than an eighth of an int8 step on average: what int8 weights cost, not what a fault would."""
+    """Off by less than half an int8 step on average: what int8 weights cost, not what a fault would."""
     means = []
     for seed in range(25):
         growth, graph = single_wide(registry()[opcode], seed, 0.0)
@@ -260,7 +262,8 @@ def test_the_reference_computes_the_float_function(opcode: str) -> None:
         floats = [quant.dequantise(values[n], graph.types[n].quant) for n in node.inputs]  # type: ignore[arg-type]
         real = growth.floats[node.output].op.evaluate(floats, growth.floats[node.output].constants)
         assert out.quant
-        lo, hi = node.op.clamp  # type: ignore[attr-defined]
+        ends = np.iinfo(out.dtype.numpy)
+        lo, hi = getattr(node.op, "clamp", (ends.min, ends.max))
         exact = np.clip(real.astype(np.float64) / out.quant.scale + out.quant.zero_point, lo, hi)
         means.append(float(np.abs(exact - values[node.output]).mean()) / (256 if out.wide else 1))
     assert np.median(means) < 0.5, means

@@ -22,7 +22,7 @@ TIES = 1 / 3  # share of the scales that are powers of two, whose sums meet roun
 def may_be_wide(graph: Graph) -> list[str]:
     """Tensors whose maker and readers all take int16."""
     refused = {name for node in graph.nodes if not node.op.takes_wide() for name in (*node.inputs, node.output)}
-    return [name for name in graph.types if name not in refused]
+    return [name for name, held in graph.types.items() if held.quant and name not in refused]
 
 
 def wide_type(held: TensorType, draw: np.random.Generator) -> TensorType:

@@ -5,6 +5,7 @@
 ///                 of bytes: t = float(sum((u - zero) * w) + bias) * m
 ///   add           t = float(a - za) * ra + float(b - zb) * rb
 ///   mean          t = float(S - n * zero) * m
+///   move          t = float(x - zero) * m, of a strided copy
 ///   all           y = int(rne(clip(t, lo, hi))) + zero
 ///
 /// Channels and columns go in blocks through local arrays, so that a compiler turns the loops into vectors of whatever
@@ -17,6 +18,7 @@
 /// a or b where the elements are equally large.
 #include <cstring>
 
+#include "base/nest.h"
 #include "kernels/wide/wide.h"
 
 namespace ek {
@@ -145,6 +147,24 @@ void wide_add_scalar(const WideAddArgs& args) {
       store(t, n, args.out, y + at(c, args.out.s16));
     }
   }
+}
+
+void wide_move_scalar(const MoveArgs& args, const WideMove& how) {
+  const Nest nest(args.extent, args.x_stride, args.y_stride);
+  const auto size_x = static_cast<size_t>(at(1, how.s16)), size_y = static_cast<size_t>(at(1, how.out.s16));
+  nest.for_each_row(args.x, args.y, [&](const uint8_t* x, uint8_t* y, ptrdiff_t count, ptrdiff_t sx, ptrdiff_t sy) {
+    for (ptrdiff_t i = 0; i < count; i += kBlock) {
+      const auto n = static_cast<int32_t>(count - i < kBlock ? count - i : kBlock);
+      uint8_t dense[2 * kBlock] = {};
+      for (int32_t j = 0; j < n; ++j) std::memcpy(dense + static_cast<size_t>(j) * size_x, x + (i + j) * sx, size_x);
+      int32_t v[kBlock];
+      float t[kBlock];
+      load(dense, how.s16, how.zero, n, v);
+      for (int32_t j = 0; j < kBlock; ++j) t[j] = static_cast<float>(v[j]) * how.m;
+      store(t, n, how.out, dense);
+      for (int32_t j = 0; j < n; ++j) std::memcpy(y + (i + j) * sy, dense + static_cast<size_t>(j) * size_y, size_y);
+    }
+  });
 }
 
 void wide_mean_scalar(const WideMeanArgs& args) {

@@ -7,17 +7,18 @@
 
 namespace ek {
 
-#define EK_WIDE_KERNEL(name, isa, nr, kr, conv, dwconv, add, mean) \
-  void conv(const WideConvArgs& args);                             \
-  void dwconv(const WideDwConvArgs& args);                         \
-  void add(const WideAddArgs& args);                               \
-  void mean(const WideMeanArgs& args);
+#define EK_WIDE_KERNEL(name, isa, nr, kr, conv, dwconv, add, mean, move) \
+  void conv(const WideConvArgs& args);                                   \
+  void dwconv(const WideDwConvArgs& args);                               \
+  void add(const WideAddArgs& args);                                     \
+  void mean(const WideMeanArgs& args);                                   \
+  void move(const MoveArgs& args, const WideMove& how);
 #include "kernels/wide/kernels.def"
 #undef EK_WIDE_KERNEL
 
 const WideKernel kWideKernels[] = {
-#define EK_WIDE_KERNEL(name, isa, nr, kr, conv, dwconv, add, mean) \
-  {{#name, "wide", isa}, nr, kr, conv, dwconv, add, mean},
+#define EK_WIDE_KERNEL(name, isa, nr, kr, conv, dwconv, add, mean, move) \
+  {{#name, "wide", isa}, nr, kr, conv, dwconv, add, mean, move},
 #include "kernels/wide/kernels.def"
 #undef EK_WIDE_KERNEL
 };

@@ -7,6 +7,7 @@
 ///   y = int(rne(clip(t, lo, hi))) + zero
 #pragma once
 #include "kernels/kernel.h"
+#include "kernels/move/move.h"
 
 namespace ek {
 
@@ -71,6 +72,15 @@ struct WideMeanArgs {
   uint8_t* y;
 };
 
+/// Of a strided copy, element by element: t = float(x - zero) * m
+struct WideMove {
+  bool s16;      ///< of x
+  int32_t zero;  ///< of x, biased; 0 for int16
+  float m;       ///< scale of x to scale of y
+  WideOut out;
+  bool plain;    ///< instead the bytes as they are (kernels/move), for the driver
+};
+
 struct WideKernel {
   KernelRow row;
   int32_t nr, kr;  ///< columns of a panel; elements of k that lie together in it
@@ -78,6 +88,7 @@ struct WideKernel {
   void (*dwconv)(const WideDwConvArgs& args);
   void (*add)(const WideAddArgs& args);
   void (*mean)(const WideMeanArgs& args);
+  void (*move)(const MoveArgs& args, const WideMove& how);  ///< without a table
 };
 
 extern const WideKernel kWideKernels[];

@@ -12,7 +12,7 @@ import numpy as np
 from edgekern import quant
 from edgekern.errors import ShapeError
 from edgekern.ops._op import Example, Op, pick, quant_of, registered
-from edgekern.types import Array, TensorType, WeightScale
+from edgekern.types import Array, DType, TensorType, WeightScale
 
 __all__ = ["Concat"]
 
@@ -23,7 +23,7 @@ class Concat(Op):
     """The inputs one after the other along `axis` (1 to rank - 1). Inputs of another quantisation are rescaled."""
 
     opcode: ClassVar[str] = "Concat"
-    kernels: ClassVar[tuple[str, ...]] = ("move",)
+    kernels: ClassVar[tuple[str, ...]] = ("move", "wide")
     rescales: ClassVar[bool] = True
 
     axis: int
@@ -31,10 +31,10 @@ class Concat(Op):
     def infer(self, inputs: Sequence[TensorType], constants: Sequence[Array]) -> TensorType:
         first = inputs[0].shape
         rest = {(*t.shape[: self.axis], *t.shape[self.axis + 1 :]) for t in inputs}
-        if not 1 <= self.axis < len(first) or len(rest) != 1 or len({t.dtype for t in inputs}) != 1:
+        if not 1 <= self.axis < len(first) or len(rest) != 1 or len({t.dtype is DType.FLOAT32 for t in inputs}) != 1:
             raise ShapeError(f"shapes {[t.shape for t in inputs]} cannot be concatenated along axis {self.axis}")
         length = sum(t.shape[self.axis] for t in inputs)
-        same = inputs[0].quant if len({t.quant for t in inputs}) == 1 else None
+        same = inputs[0].quant if len({(t.dtype, t.quant) for t in inputs}) == 1 else None
         return replace(inputs[0], shape=(*first[: self.axis], length, *first[self.axis + 1 :]), quant=same)
 
     def evaluate(self, inputs: Sequence[Array], constants: Sequence[Array]) -> Array:
@@ -53,7 +53,9 @@ class Concat(Op):
         self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType
     ) -> Array:
         pairs = zip(inputs, types, strict=True)
-        return np.concatenate([quant.rescale(x, quant_of(t), quant_of(out)) for x, t in pairs], axis=self.axis)
+        return np.concatenate(
+            [quant.rescale(x, quant_of(t), quant_of(out), out.dtype) for x, t in pairs], axis=self.axis
+        )
 
     def lower(self) -> tuple[int, ...]:
         return (self.axis,)

@@ -28,7 +28,7 @@ class Reshape(Op):
     """
 
     opcode: ClassVar[str] = "Reshape"
-    kernels: ClassVar[tuple[str, ...]] = ("move",)
+    kernels: ClassVar[tuple[str, ...]] = ("move", "wide")
     rescales: ClassVar[bool] = True
 
     shape: tuple[int, ...]
@@ -55,7 +55,7 @@ class Reshape(Op):
     ) -> Array:
         x = inputs[0]
         if types[0].quant and out.quant:
-            x = quant.rescale(x, types[0].quant, out.quant)
+            x = quant.rescale(x, types[0].quant, out.quant, out.dtype)
         return x.reshape(len(x), *self.shape)
 
     def lower(self) -> tuple[int, ...]:

@@ -30,7 +30,7 @@ class Slice(Op):
     """
 
     opcode: ClassVar[str] = "Slice"
-    kernels: ClassVar[tuple[str, ...]] = ("move",)
+    kernels: ClassVar[tuple[str, ...]] = ("move", "wide")
     rescales: ClassVar[bool] = True
 
     axis: int
@@ -61,7 +61,7 @@ class Slice(Op):
     def reference(
         self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType
     ) -> Array:
-        return self._part(quant.rescale(inputs[0], quant_of(types[0]), quant_of(out)))
+        return self._part(quant.rescale(inputs[0], quant_of(types[0]), quant_of(out), out.dtype))
 
     def lower(self) -> tuple[int, ...]:
         return (self.axis, self.begin, self.step)

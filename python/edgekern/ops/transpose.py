@@ -25,7 +25,7 @@ class Transpose(Op):
     """Dimension i of the result is dimension perm[i] of the input; perm[0] is 0."""
 
     opcode: ClassVar[str] = "Transpose"
-    kernels: ClassVar[tuple[str, ...]] = ("move",)
+    kernels: ClassVar[tuple[str, ...]] = ("move", "wide")
     rescales: ClassVar[bool] = True
 
     perm: tuple[int, ...]
@@ -52,7 +52,7 @@ class Transpose(Op):
     def reference(
         self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType
     ) -> Array:
-        y: Array = quant.rescale(inputs[0], quant_of(types[0]), quant_of(out)).transpose(self.perm)
+        y: Array = quant.rescale(inputs[0], quant_of(types[0]), quant_of(out), out.dtype).transpose(self.perm)
         return y
 
     def lower(self) -> tuple[int, ...]:

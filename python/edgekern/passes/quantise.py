@@ -123,6 +123,8 @@ def _result(
     if isinstance(node.op, Softmax) and not read_inside:
         return graph.types[node.output]
     forced = node.op.infer(inputs, [graph.constants[name] for name in node.constants]).quant
+    if any(t.wide for t in inputs):  # what an int16 tensor has is too fine for int8
+        forced = None
     chosen = forced or _of_range(ranges, node.output)
     if isinstance(node.op, Add) and not any(t.wide for t in inputs):
         chosen = _add_within_limits(inputs, chosen)
