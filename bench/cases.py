@@ -301,7 +301,8 @@ def wide(name: str) -> Iterator[tuple[str, Case]]:
     yield "dwconv", lambda: _core.wide_dwconv(name, rows, shape, [px, px], [1, 0], deep_at, out, to, taps)
     size, bytes_ = [side * side, c], repeats(BYTE_MACS * side * side * c)
     sides = [[part.at, px, 1, 0] for part in (x, other)]
-    yield "add", lambda: _core.wide_add(name, *sides, size, [0.5, 0.75], out, to, bytes_)
+    yield "add", lambda: _core.wide_pairs(name, "add", *sides, size, [0.5, 0.75], out, to, bytes_)
+    yield "mul", lambda: _core.wide_pairs(name, "mul", *sides, size, [1e-4, 0], out, to, bytes_)
     yield "mean", lambda: _core.wide_mean(name, sides[0], [side, side, c], 1 / 144, out, y.at, bytes_)
 
 

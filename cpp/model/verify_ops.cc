@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The shape rule of every operator, and the proof that no accumulator can overflow. check.h has what they share.
+/// Longer than 300 lines: a rule is read beside those of its neighbours.
 #include <cinttypes>
 #include <cmath>
 #include <cstring>
@@ -194,8 +195,8 @@ ek_status check_Add(const Check& c) {
 
 ek_status check_Affine(const Check& c) {
   const auto& p = c.op.as<AffineParams>();
-  EK_TRY(is_int8(c, c.in()));
-  EK_TRY(is_int8(c, c.out()));
+  EK_TRY(is_int8_or_int16(c, c.in()));
+  EK_TRY(is_int8_or_int16(c, c.out()));
   EK_TRY(same_shape(c, c.in(), c.out()));
   const int32_t channels = hwc(c.in()).c;
   EK_TRY(constant_rule(c, 0, EK_INT8, {channels}));
@@ -295,9 +296,9 @@ ek_status check_Transpose(const Check& c) {
 ek_status check_Mul(const Check& c) {
   const auto& p = c.op.as<MulParams>();
   const TensorRecord &b = c.in(1), &y = c.out();
-  EK_TRY(is_int8(c, c.in()));
-  EK_TRY(is_int8(c, b));
-  EK_TRY(is_int8(c, y));
+  EK_TRY(is_int8_or_int16(c, c.in()));
+  EK_TRY(is_int8_or_int16(c, b));
+  EK_TRY(is_int8_or_int16(c, y));
   EK_TRY(same_shape(c, c.in(), y));
   const bool pixel = b.rank == 4 && y.rank == 4 && b.dims[1] == 1 && b.dims[2] == 1 && b.dims[3] == y.dims[3];
   if (!pixel) EK_TRY(same_shape(c, b, y));

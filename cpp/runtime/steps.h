@@ -149,9 +149,9 @@ struct WideDwConvStep {
   int32_t kh, sy, dy;
 };
 
-struct WideAddStep {
-  WideAddArgs args;
-  void (*run)(const WideAddArgs& args);
+struct WidePairStep {
+  WidePairArgs args;
+  void (*run)(const WidePairArgs& args);
   ptrdiff_t a_row, b_row, y_row;
 };
 
@@ -209,7 +209,7 @@ struct Step {
     SeparableStep separable;
     WideConvStep wide_conv;
     WideDwConvStep wide_dwconv;
-    WideAddStep wide_add;
+    WidePairStep wide_pair;
     WideMeanStep wide_mean;
   };
 };

@@ -94,11 +94,12 @@ std::string dwconv(const std::string& name, const std::vector<uintptr_t>& rows, 
   return kernel.row.name;
 }
 
-/// `a`, `b` address, px, whether it is int16, zero; `size` pixels and channels.
-std::string add(const std::string& name, const Ints<4>& a, const Ints<4>& b, const Ints<2>& size,
-                const std::array<float, 2>& ratios, const Ints<4>& out, const Ints<2>& y, int64_t rounds) {
+/// `what` is add or mul; `a`, `b` address, px, whether it is int16, zero; `size` pixels and channels.
+std::string pairs(const std::string& name, const std::string& what, const Ints<4>& a, const Ints<4>& b,
+                  const Ints<2>& size, const std::array<float, 2>& ratios, const Ints<4>& out, const Ints<2>& y,
+                  int64_t rounds) {
   const ek::WideKernel& kernel = row_of(name);
-  ek::WideAddArgs args = {};
+  ek::WidePairArgs args = {};
   args.a = address<const uint8_t>(a[0]), args.b = address<const uint8_t>(b[0]), args.y = address<uint8_t>(y[0]);
   args.a_px = a[1], args.b_px = b[1], args.y_px = y[1];
   args.pixels = s32(size[0]), args.c = s32(size[1]);
@@ -107,7 +108,8 @@ std::string add(const std::string& name, const Ints<4>& a, const Ints<4>& b, con
   args.ra = ratios[0], args.rb = ratios[1];
   args.out = out_of(out);
   const py::gil_scoped_release release;
-  for (int64_t round = 0; round < rounds; ++round) kernel.add(args);
+  const auto run = what == "add" ? kernel.add : kernel.mul;
+  for (int64_t round = 0; round < rounds; ++round) run(args);
   return kernel.row.name;
 }
 
@@ -156,8 +158,9 @@ void bind_wide(py::module_& m) {
   m.def("wide_dwconv", &dwconv, py::arg("name"), py::arg("rows"), py::arg("shape"), py::arg("steps"), py::arg("input"),
         py::arg("weights"), py::arg("out"), py::arg("y"), py::arg("rounds") = 1,
         "Runs one output row on caller addresses, unchecked.");
-  m.def("wide_add", &add, py::arg("name"), py::arg("a"), py::arg("b"), py::arg("size"), py::arg("ratios"),
-        py::arg("out"), py::arg("y"), py::arg("rounds") = 1, "Runs one add on caller addresses, unchecked.");
+  m.def("wide_pairs", &pairs, py::arg("name"), py::arg("what"), py::arg("a"), py::arg("b"), py::arg("size"),
+        py::arg("ratios"), py::arg("out"), py::arg("y"), py::arg("rounds") = 1,
+        "Runs one add or mul on caller addresses, unchecked.");
   m.def("wide_mean", &mean, py::arg("name"), py::arg("x"), py::arg("shape"), py::arg("m"), py::arg("out"), py::arg("y"),
         py::arg("rounds") = 1, "Runs one mean on caller addresses, unchecked.");
   m.def("wide_move", &move, py::arg("name"), py::arg("at"), py::arg("extent"), py::arg("x_stride"), py::arg("y_stride"),

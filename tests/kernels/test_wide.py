@@ -192,9 +192,31 @@ def test_add(kernel: str, c: int, wide: tuple[bool, bool, bool], rng: np.random.
         zeros = [0 if w else z + 128 for w, z in zip(wide, (za, zb), strict=False)]
         sides = [[given[i].address, px[i], wide[i], zeros[i]] for i in range(2)]
         out, to = out_arguments(clamp, wide[2]), [y.memory.address, y.px]
-        ran = _core.wide_add(kernel, *sides, [pixels, c], ratios, out, to)
+        ran = _core.wide_pairs(kernel, "add", *sides, [pixels, c], ratios, out, to)
         assert ran == kernel
         y.assert_holds(want, (wide, c, ratios))
+
+
+@pytest.mark.parametrize("c", COUNTS)
+@pytest.mark.parametrize("wide", [t for t in itertools.product((True, False), repeat=3) if any(t)], ids=str)
+def test_mul(kernel: str, c: int, wide: tuple[bool, bool, bool], rng: np.random.Generator) -> None:
+    """Pixel by pixel, and every pixel by the first one of b."""
+    pixels = 5
+    a, b = (drawn(rng, w, pixels, c) for w in wide[:2])
+    za, zb = (0 if w else int(rng.integers(-128, 128)) for w in wide[:2])
+    for one, scale in itertools.product((False, True), (1.0, 0.37)):
+        reach = 2.0 ** (sum(15 if w else 7 for w in wide[:2]) - (15 if wide[2] else 7))
+        m, clamp = F32(scale / reach), clamp_of(rng, wide[2])
+        product = (a.astype(np.int32) - za) * ((b[:1] if one else b).astype(np.int32) - zb)
+        want = requantised([product], m, clamp, wide[2])
+        given = [Guarded.holding(stored(v)) for v in (a, b)]
+        px = [(2 if w else 1) * c for w in wide]
+        y = Pixels(pixels, px[2] + int(rng.integers(0, 5)), px[2])
+        zeros = [0 if w else z + 128 for w, z in zip(wide, (za, zb), strict=False)]
+        sides = [[given[i].address, 0 if one and i else px[i], wide[i], zeros[i]] for i in range(2)]
+        out, to = out_arguments(clamp, wide[2]), [y.memory.address, y.px]
+        assert _core.wide_pairs(kernel, "mul", *sides, [pixels, c], [float(m), 0.0], out, to) == kernel
+        y.assert_holds(want, (wide, c, one))
 
 
 @mixes

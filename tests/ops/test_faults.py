@@ -244,6 +244,7 @@ ROUNDING = [
     ("Conv2D", "requantise_wide", wide_half_up),
     ("Conv2D", "requantise_wide", wide_in_two),
     ("DepthwiseConv2D", "requantise_wide", wide_half_up),
+    ("Affine", "requantise_wide", wide_half_up),
     ("Add", "requantise_add_wide", add_wide_half_up),
     ("Add", "requantise_add_wide", add_wide_exact),
     ("Softmax", "quantise", quantise_down),

@@ -4,6 +4,7 @@
 ///   conv, dwconv  high = sum(hi * w), low = sum(lo * w) + bias; t = (float(high) * 256 + float(low)) * m
 ///                 of bytes: t = float(sum((u - zero) * w) + bias) * m
 ///   add           t = float(a - za) * ra + float(b - zb) * rb
+///   mul           t = float((a - za) * (b - zb)) * ra
 ///   mean          t = float(S - n * zero) * m
 ///   move          t = float(x - zero) * m, of a strided copy
 ///   all           y = int(rne(clip(t, lo, hi))) + zero
@@ -11,7 +12,8 @@
 /// Channels and columns go in blocks through local arrays, so that a compiler turns the loops into vectors of whatever
 /// the baseline has. Products with 256 are exact; the other operations round once each, in the order written.
 /// Bounds: the verifier proves sum|w| * 255 + |bias| < 2^31 where the input is 16-bit, so neither sum overflows in any
-/// order (|hi| <= 128, 0 <= lo <= 255); of bytes it proves the same with max|u - zero|. |S| <= 2^15 * 2^23.
+/// order (|hi| <= 128, 0 <= lo <= 255); of bytes it proves the same with max|u - zero|. |S| <= 2^15 * 2^23, and
+/// a product of mul is at most 2^30.
 /// rne is one addition: for |t| <= 2^22 the sum t + 1.5 * 2^23 has ulp 1, so it rounds to an integer, ties to even, and
 /// that integer stands in the low bits. Clipping comes first and leaves |t| <= 2^15.
 /// Memory: reads and writes c elements (conv: n) of each pixel; of the depthwise weights whole blocks. y of add may be
@@ -119,6 +121,28 @@ void dwconv_block(const WideDwConvArgs& args, int32_t i, int32_t c, int32_t n) {
 
 inline int32_t block_at(int32_t c, int32_t count) { return count - c < kBlock ? count - c : kBlock; }
 
+/// Sums or products of two tensors.
+template <bool kAdd>
+void pairs(const WidePairArgs& args) {
+  const float ra = args.ra, rb = args.rb;
+  for (int32_t p = 0; p < args.pixels; ++p) {
+    const uint8_t *a = args.a + p * args.a_px, *b = args.b + p * args.b_px;
+    uint8_t* y = args.y + p * args.y_px;
+    for (int32_t c = 0; c < args.c; c += kBlock) {
+      const int32_t n = block_at(c, args.c);
+      int32_t va[kBlock], vb[kBlock];
+      float t[kBlock];
+      load(a + at(c, args.a_s16), args.a_s16, args.za, n, va);
+      load(b + at(c, args.b_s16), args.b_s16, args.zb, n, vb);
+      for (int32_t i = 0; i < kBlock; ++i) {
+        t[i] = kAdd ? static_cast<float>(va[i]) * ra + static_cast<float>(vb[i]) * rb
+                    : static_cast<float>(va[i] * vb[i]) * ra;
+      }
+      store(t, n, args.out, y + at(c, args.out.s16));
+    }
+  }
+}
+
 }  // namespace
 
 void wide_conv_scalar(const WideConvArgs& args) { args.low == nullptr ? conv<false>(args) : conv<true>(args); }
@@ -132,22 +156,9 @@ void wide_dwconv_scalar(const WideDwConvArgs& args) {
   }
 }
 
-void wide_add_scalar(const WideAddArgs& args) {
-  const float ra = args.ra, rb = args.rb;
-  for (int32_t p = 0; p < args.pixels; ++p) {
-    const uint8_t *a = args.a + p * args.a_px, *b = args.b + p * args.b_px;
-    uint8_t* y = args.y + p * args.y_px;
-    for (int32_t c = 0; c < args.c; c += kBlock) {
-      const int32_t n = block_at(c, args.c);
-      int32_t va[kBlock], vb[kBlock];
-      float t[kBlock];
-      load(a + at(c, args.a_s16), args.a_s16, args.za, n, va);
-      load(b + at(c, args.b_s16), args.b_s16, args.zb, n, vb);
-      for (int32_t i = 0; i < kBlock; ++i) t[i] = static_cast<float>(va[i]) * ra + static_cast<float>(vb[i]) * rb;
-      store(t, n, args.out, y + at(c, args.out.s16));
-    }
-  }
-}
+void wide_add_scalar(const WidePairArgs& args) { pairs<true>(args); }
+
+void wide_mul_scalar(const WidePairArgs& args) { pairs<false>(args); }
 
 void wide_move_scalar(const MoveArgs& args, const WideMove& how) {
   const Nest nest(args.extent, args.x_stride, args.y_stride);

@@ -7,18 +7,19 @@
 
 namespace ek {
 
-#define EK_WIDE_KERNEL(name, isa, nr, kr, conv, dwconv, add, mean, move) \
-  void conv(const WideConvArgs& args);                                   \
-  void dwconv(const WideDwConvArgs& args);                               \
-  void add(const WideAddArgs& args);                                     \
-  void mean(const WideMeanArgs& args);                                   \
+#define EK_WIDE_KERNEL(name, isa, nr, kr, conv, dwconv, add, mul, mean, move) \
+  void mul(const WidePairArgs& args);                                         \
+  void conv(const WideConvArgs& args);                                        \
+  void dwconv(const WideDwConvArgs& args);                                    \
+  void add(const WidePairArgs& args);                                         \
+  void mean(const WideMeanArgs& args);                                        \
   void move(const MoveArgs& args, const WideMove& how);
 #include "kernels/wide/kernels.def"
 #undef EK_WIDE_KERNEL
 
 const WideKernel kWideKernels[] = {
-#define EK_WIDE_KERNEL(name, isa, nr, kr, conv, dwconv, add, mean, move) \
-  {{#name, "wide", isa}, nr, kr, conv, dwconv, add, mean, move},
+#define EK_WIDE_KERNEL(name, isa, nr, kr, conv, dwconv, add, mul, mean, move) \
+  {{#name, "wide", isa}, nr, kr, conv, dwconv, add, mul, mean, move},
 #include "kernels/wide/kernels.def"
 #undef EK_WIDE_KERNEL
 };

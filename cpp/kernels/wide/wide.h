@@ -49,8 +49,9 @@ struct WideDwConvArgs {
   ptrdiff_t y_px;
 };
 
-/// t = float(a - za) * ra + float(b - zb) * rb
-struct WideAddArgs {
+/// add: t = float(a - za) * ra + float(b - zb) * rb
+/// mul: t = float((a - za) * (b - zb)) * ra; with b_px = 0 every pixel meets the same c elements of b
+struct WidePairArgs {
   const uint8_t *a, *b;
   uint8_t* y;
   ptrdiff_t a_px, b_px, y_px;
@@ -86,7 +87,8 @@ struct WideKernel {
   int32_t nr, kr;  ///< columns of a panel; elements of k that lie together in it
   void (*conv)(const WideConvArgs& args);
   void (*dwconv)(const WideDwConvArgs& args);
-  void (*add)(const WideAddArgs& args);
+  void (*add)(const WidePairArgs& args);
+  void (*mul)(const WidePairArgs& args);
   void (*mean)(const WideMeanArgs& args);
   void (*move)(const MoveArgs& args, const WideMove& how);  ///< without a table
 };

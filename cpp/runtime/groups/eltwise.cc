@@ -66,6 +66,7 @@ ek_status plan_eltwise(const Plan& plan, const OpView& op, Step* step, Error*) {
 }
 
 ek_status plan_affine(const Plan& plan, const OpView& op, Step* step, Error* error) {
+  if (is_wide(plan, op)) return plan_wide_affine(plan, op, step, error);
   const Nhwc& y = plan.out(op).shape;
   step->weights_bytes = align_line(4 * static_cast<uint64_t>(y.c));
   step->macs = static_cast<uint64_t>(y.h) * static_cast<uint64_t>(y.w) * static_cast<uint64_t>(y.c);
@@ -84,8 +85,8 @@ void flatten(bool same_px, ptrdiff_t px, int32_t* pixels, int32_t* c) {
   *pixels = 1;
 }
 
-ek_status plan_add(const Plan& plan, const OpView& op, Step* step, Error* error) {
-  return is_wide(plan, op) ? plan_wide_add(plan, op, step, error) : plan_eltwise(plan, op, step, error);
+ek_status plan_pair(const Plan& plan, const OpView& op, Step* step, Error* error) {
+  return is_wide(plan, op) ? plan_wide_pair(plan, op, step, error) : plan_eltwise(plan, op, step, error);
 }
 
 void bind_add(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch) {
@@ -102,7 +103,8 @@ void bind_add(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, 
   step->run = run_add;
 }
 
-void bind_affine(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t*) {
+void bind_affine(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch) {
+  if (is_wide(plan, op)) return bind_wide_affine(plan, op, step, weights, scratch);
   const auto& p = op.as<AffineParams>();
   const ModelView& m = *plan.model;
   const TensorPlan &x = plan.in(op), &y = plan.out(op);
@@ -142,7 +144,8 @@ void bind_table(const Plan& plan, const OpView& op, Step* step, uint8_t* weights
   step->run = run_table;
 }
 
-void bind_mul(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint8_t*) {
+void bind_mul(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch) {
+  if (is_wide(plan, op)) return bind_wide_mul(plan, op, step, weights, scratch);
   const auto& p = op.as<MulParams>();
   const TensorPlan &a = plan.in(op), &b = plan.in(op, 1), &y = plan.out(op);
   EltwiseStep& c = step->eltwise;
@@ -161,9 +164,9 @@ void bind_mul(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint8_t*
 
 }  // namespace
 
-const Group kGroupAdd = {plan_add, bind_add};
+const Group kGroupAdd = {plan_pair, bind_add};
 const Group kGroupAffine = {plan_affine, bind_affine};
 const Group kGroupTable = {plan_table, bind_table};
-const Group kGroupMul = {plan_eltwise, bind_mul};
+const Group kGroupMul = {plan_pair, bind_mul};
 
 }  // namespace ek

@@ -16,7 +16,10 @@ ek_status plan_wide_conv(const Plan& plan, const OpView& op, Step* step, Error* 
 void bind_wide_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
 ek_status plan_wide_dwconv(const Plan& plan, const OpView& op, Step* step, Error* error);
 void bind_wide_dwconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
-ek_status plan_wide_add(const Plan& plan, const OpView& op, Step* step, Error* error);
+ek_status plan_wide_affine(const Plan& plan, const OpView& op, Step* step, Error* error);
+void bind_wide_affine(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
+ek_status plan_wide_pair(const Plan& plan, const OpView& op, Step* step, Error* error);
+void bind_wide_mul(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
 void bind_wide_add(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
 ek_status plan_wide_mean(const Plan& plan, const OpView& op, Step* step, Error* error);
 void bind_wide_mean(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Conv2D, DepthwiseConv2D, Add and Mean where an operand is 16-bit, in every mix with 8-bit ones.
+/// Conv2D, DepthwiseConv2D, Affine (a window of one pixel), Add, Mul and Mean where an operand is 16-bit, in every mix
+/// with 8-bit ones.
 ///
 /// A convolution gathers the windows of a few pixels of an output row into planes of int16 (high bytes and low bytes,
 /// or the values of an 8-bit input less their zero point) and multiplies them by all panels; a fully connected layer is
@@ -18,7 +19,7 @@ WideOut out_of(const TensorPlan& y, int32_t lo, int32_t hi) { return {requant_of
 
 double size_of(const Nhwc& s) { return static_cast<double>(s.h) * s.w * s.c; }
 
-/// Twice of what a 16-bit input counts once: its macs stay those of the network.
+/// Of a product: macs count it once all the same.
 int32_t sums_of(const TensorPlan& x) { return x.elem == 2 ? 2 : 1; }
 
 struct Choice {
@@ -96,9 +97,9 @@ void run_dwconv(const Step& step, int32_t first, int32_t end) {
   }
 }
 
-void run_add(const Step& step, int32_t first, int32_t end) {
-  const WideAddStep& c = step.wide_add;
-  WideAddArgs a = c.args;
+void run_pair(const Step& step, int32_t first, int32_t end) {
+  const WidePairStep& c = step.wide_pair;
+  WidePairArgs a = c.args;
   for (int32_t s = first; s < end; ++s) {
     a.a = c.args.a + s * c.a_row, a.b = c.args.b + s * c.b_row, a.y = c.args.y + s * c.y_row;
     c.run(a);
@@ -166,28 +167,18 @@ void bind_wide_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* wei
   step->run = run_conv;
 }
 
-ek_status plan_wide_dwconv(const Plan& plan, const OpView& op, Step* step, Error*) {
-  const auto& p = op.as<DepthwiseConv2DParams>();
-  const Nhwc& y = plan.out(op).shape;
-  const int32_t rows = plan.model->constants[op.constants[0]].dims[0];
-  const auto lanes = static_cast<uint64_t>(round_up(y.c, kWideLanes));
-  step->kernel = select_wide(plan.cap)->row.name;
-  step->strips = y.h;
-  step->macs = static_cast<uint64_t>(size_of(y)) * static_cast<uint64_t>(p.kh) * static_cast<uint64_t>(p.kw);
-  step->cycles = size_of(y) * rows * p.kw * sums_of(plan.in(op)) / 2.0;
-  step->weights_bytes =
-      align_line(lanes * static_cast<uint64_t>(rows) * static_cast<uint64_t>(p.kw)) + 2 * align_line(4 * lanes);
-  step->scratch_bytes = static_cast<uint64_t>(rows) * sizeof(uint8_t*);
-  return EK_OK;
-}
+namespace {
 
-void bind_wide_dwconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch) {
-  const auto& p = op.as<DepthwiseConv2DParams>();
+/// The window of a depthwise convolution, `rows` of it with the parts of its weights; of an affine 1 x 1.
+struct Window {
+  int32_t rows, kh, kw, sh, sw, dh, dw, top, left, lo, hi;
+};
+
+void bind_deep(const Plan& plan, const OpView& op, const Window& p, Step* step, uint8_t* weights, uint8_t* scratch) {
   const TensorPlan &x = plan.in(op), &y = plan.out(op);
   const ModelView& m = *plan.model;
-  const int32_t rows = m.constants[op.constants[0]].dims[0];
   const auto channels = static_cast<size_t>(x.shape.c), lanes = static_cast<size_t>(round_up(x.shape.c, kWideLanes));
-  const size_t taps = static_cast<size_t>(rows) * static_cast<size_t>(p.kw);
+  const size_t taps = static_cast<size_t>(p.rows) * static_cast<size_t>(p.kw);
   auto* bias = reinterpret_cast<int32_t*>(weights + align_line(lanes * taps));
   auto* scale = reinterpret_cast<float*>(weights + align_line(lanes * taps) + align_line(4 * lanes));
   for (size_t t = 0; t < taps; ++t) {  // behind the last channel: zeros of the block of memory
@@ -202,7 +193,7 @@ void bind_wide_dwconv(const Plan& plan, const OpView& op, Step* step, uint8_t* w
   c.in = x.taps(p.top, p.left);
   c.y = y.rows();
   c.kh = p.kh, c.sy = p.sh, c.dy = p.dh;
-  c.args.kh = rows, c.args.kw = p.kw;
+  c.args.kh = p.rows, c.args.kw = p.kw;
   c.args.sx = ptrdiff_t{p.sw} * x.shape.px, c.args.dx = ptrdiff_t{p.dw} * x.shape.px;
   c.args.m = y.shape.w, c.args.c = x.shape.c;
   c.args.rows = c.rows;
@@ -213,7 +204,43 @@ void bind_wide_dwconv(const Plan& plan, const OpView& op, Step* step, uint8_t* w
   step->run = run_dwconv;
 }
 
-ek_status plan_wide_add(const Plan& plan, const OpView& op, Step* step, Error*) {
+void plan_deep(const Plan& plan, const OpView& op, int32_t rows, int32_t kh, int32_t kw, Step* step) {
+  const Nhwc& y = plan.out(op).shape;
+  const auto lanes = static_cast<uint64_t>(round_up(y.c, kWideLanes));
+  step->kernel = select_wide(plan.cap)->row.name;
+  step->strips = y.h;
+  step->macs = static_cast<uint64_t>(size_of(y)) * static_cast<uint64_t>(kh) * static_cast<uint64_t>(kw);
+  step->cycles = size_of(y) * rows * kw * sums_of(plan.in(op)) / 2.0;
+  step->weights_bytes =
+      align_line(lanes * static_cast<uint64_t>(rows) * static_cast<uint64_t>(kw)) + 2 * align_line(4 * lanes);
+  step->scratch_bytes = static_cast<uint64_t>(rows) * sizeof(uint8_t*);
+}
+
+}  // namespace
+
+ek_status plan_wide_dwconv(const Plan& plan, const OpView& op, Step* step, Error*) {
+  const auto& p = op.as<DepthwiseConv2DParams>();
+  plan_deep(plan, op, plan.model->constants[op.constants[0]].dims[0], p.kh, p.kw, step);
+  return EK_OK;
+}
+
+void bind_wide_dwconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch) {
+  const auto& p = op.as<DepthwiseConv2DParams>();
+  const int32_t rows = plan.model->constants[op.constants[0]].dims[0];
+  bind_deep(plan, op, {rows, p.kh, p.kw, p.sh, p.sw, p.dh, p.dw, p.top, p.left, p.lo, p.hi}, step, weights, scratch);
+}
+
+ek_status plan_wide_affine(const Plan& plan, const OpView& op, Step* step, Error*) {
+  plan_deep(plan, op, 1, 1, 1, step);
+  return EK_OK;
+}
+
+void bind_wide_affine(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch) {
+  const auto& p = op.as<AffineParams>();
+  bind_deep(plan, op, {1, 1, 1, 1, 1, 1, 1, 0, 0, p.lo, p.hi}, step, weights, scratch);
+}
+
+ek_status plan_wide_pair(const Plan& plan, const OpView& op, Step* step, Error*) {
   const Nhwc& y = plan.out(op).shape;
   step->kernel = select_wide(plan.cap)->row.name;
   step->strips = y.h;
@@ -221,20 +248,40 @@ ek_status plan_wide_add(const Plan& plan, const OpView& op, Step* step, Error*) 
   return EK_OK;
 }
 
+namespace {
+
+WidePairStep& bind_pair(const Plan& plan, const OpView& op, int32_t lo, int32_t hi, Step* step) {
+  const TensorPlan &a = plan.in(op), &b = plan.in(op, 1), &y = plan.out(op);
+  WidePairStep& c = step->wide_pair;
+  c = {};
+  c.a_row = a.shape.row, c.b_row = b.shape.row, c.y_row = y.shape.row;
+  c.args.a = a.pixel(), c.args.b = b.pixel(), c.args.y = y.pixel();
+  c.args.a_px = a.shape.px, c.args.b_px = b.shape.px, c.args.y_px = y.shape.px;
+  c.args.pixels = y.shape.w, c.args.c = y.shape.c;
+  c.args.a_s16 = a.elem == 2, c.args.b_s16 = b.elem == 2;
+  c.args.za = a.zero, c.args.zb = b.zero;
+  c.args.out = out_of(y, lo, hi);
+  step->run = run_pair;
+  return c;
+}
+
+}  // namespace
+
 void bind_wide_add(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint8_t*) {
   const auto& p = op.as<AddParams>();
-  const TensorPlan &a = plan.in(op), &b = plan.in(op, 1), &y = plan.out(op);
-  float ra, rb;
-  std::memcpy(&ra, &p.m, sizeof ra);
-  std::memcpy(&rb, &p.n, sizeof rb);
-  WideAddStep& c = step->wide_add;
-  c = {};
+  WidePairStep& c = bind_pair(plan, op, p.lo, p.hi, step);
   c.run = select_wide(plan.cap)->add;
-  c.a_row = a.shape.row, c.b_row = b.shape.row, c.y_row = y.shape.row;
-  c.args = {a.pixel(),  b.pixel(), y.pixel(), a.shape.px,  b.shape.px,
-            y.shape.px, y.shape.w, y.shape.c, a.elem == 2, b.elem == 2,
-            a.zero,     b.zero,    ra,        rb,          out_of(y, p.lo, p.hi)};
-  step->run = run_add;
+  std::memcpy(&c.args.ra, &p.m, sizeof c.args.ra);
+  std::memcpy(&c.args.rb, &p.n, sizeof c.args.rb);
+}
+
+void bind_wide_mul(const Plan& plan, const OpView& op, Step* step, uint8_t*, uint8_t*) {
+  const auto& p = op.as<MulParams>();
+  const Nhwc &b = plan.in(op, 1).shape, &y = plan.out(op).shape;
+  WidePairStep& c = bind_pair(plan, op, p.lo, p.hi, step);
+  c.run = select_wide(plan.cap)->mul;
+  c.args.ra = p.m;
+  if (b.h != y.h || b.w != y.w) c.args.b_px = c.b_row = 0;  // every pixel meets the one of b
 }
 
 ek_status plan_wide_mean(const Plan& plan, const OpView& op, Step* step, Error*) {

@@ -27,7 +27,7 @@ class Affine(Op):
     """
 
     opcode: ClassVar[str] = "Affine"
-    kernels: ClassVar[tuple[str, ...]] = ("eltwise",)
+    kernels: ClassVar[tuple[str, ...]] = ("eltwise", "wide")
 
     clip: tuple[float, float] = NO_CLIP
     clamp: tuple[int, int] = NO_CLAMP
@@ -51,7 +51,7 @@ class Affine(Op):
         weight_scale: WeightScale | None = None,
     ) -> tuple[Op, tuple[Array, ...]]:
         a, b = constants
-        op = replace(self, clamp=quant.clamp_bounds(quant_of(output), *self.clip), clip=NO_CLIP)
+        op = replace(self, clamp=quant.clamp_bounds(quant_of(output), *self.clip, output.dtype), clip=NO_CLIP)
         weights, bias, m = quantise_channels(a, b, weight_scale, quant_of(inputs[0]).scale, quant_of(output).scale)
         return op, (weights.astype(np.int8), bias, m)
 
@@ -59,8 +59,12 @@ class Affine(Op):
         self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType
     ) -> Array:
         weights, bias, m = constants
-        acc = (inputs[0].astype(np.int32) - quant_of(types[0]).zero_point) * weights.astype(np.int32) + bias
-        return quant.requantise(acc, m, quant_of(out).zero_point, *self.clamp)
+        zero = quant_of(out).zero_point
+        sums = [plane * weights for plane in quant.planes(inputs[0], quant_of(types[0]).zero_point)]
+        sums[-1] += bias
+        if types[0].wide:
+            return quant.requantise_wide(sums[0], sums[1], m, zero, *self.clamp, out.dtype)
+        return quant.requantise(sums[0], m, zero, *self.clamp, out.dtype)
 
     def lower(self) -> tuple[int, ...]:
         return self.clamp

@@ -12,7 +12,7 @@ import numpy as np
 from edgekern import quant
 from edgekern.errors import QuantizationError, ShapeError
 from edgekern.ops._op import NO_CLAMP, NO_CLIP, Example, Op, draw_clip, quant_of, registered
-from edgekern.types import Array, TensorType, WeightScale
+from edgekern.types import Array, DType, TensorType, WeightScale
 
 __all__ = ["Mul"]
 
@@ -31,7 +31,7 @@ class Mul(Op):
     """
 
     opcode: ClassVar[str] = "Mul"
-    kernels: ClassVar[tuple[str, ...]] = ("eltwise",)
+    kernels: ClassVar[tuple[str, ...]] = ("eltwise", "wide")
 
     m: float = 0.0
     clip: tuple[float, float] = NO_CLIP
@@ -40,7 +40,7 @@ class Mul(Op):
     def infer(self, inputs: Sequence[TensorType], constants: Sequence[Array]) -> TensorType:
         a, b = inputs
         pixel = len(a.shape) == 4 and b.shape == (a.shape[0], 1, 1, a.shape[3])
-        if not (pixel or a.shape == b.shape) or a.dtype != b.dtype:
+        if not (pixel or a.shape == b.shape) or (a.dtype is DType.FLOAT32) != (b.dtype is DType.FLOAT32):
             raise ShapeError(
                 f"mul needs two tensors of one type, of one shape or the second one pixel, not {a.shape} and {b.shape}"
             )
@@ -61,14 +61,14 @@ class Mul(Op):
         m = float(quant.fold_multiplier(a.scale, np.float32(b.scale), y.scale))
         if not m < _MOST:
             raise QuantizationError(f"scales {a.scale} and {b.scale} of the factors against {y.scale} of the product")
-        return replace(self, m=m, clamp=quant.clamp_bounds(y, *self.clip), clip=NO_CLIP), ()
+        return replace(self, m=m, clamp=quant.clamp_bounds(y, *self.clip, output.dtype), clip=NO_CLIP), ()
 
     def reference(
         self, inputs: Sequence[Array], constants: Sequence[Array], types: Sequence[TensorType], out: TensorType
     ) -> Array:
         za, zb, zy = (quant_of(t).zero_point for t in (*types, out))
         product = (inputs[0].astype(np.int32) - za) * (inputs[1].astype(np.int32) - zb)
-        return quant.requantise(product, np.float32(self.m), zy, *self.clamp)
+        return quant.requantise(product, np.float32(self.m), zy, *self.clamp, out.dtype)
 
     def lower(self) -> tuple[int, ...]:
         return (*self.clamp, int(np.float32(self.m).view(np.int32)))
