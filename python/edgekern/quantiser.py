@@ -93,7 +93,8 @@ class Quantiser:
     @property
     def done(self) -> Settings:
         """The settings, less what is not done: without samples, and where the source gives its integers."""
-        ours = self.sampler.count > 0 and not self.graph.weight_scales
+        taken = self.graph.weight_scales and any(kind.quant is not None for kind in self.graph.types.values())
+        ours = self.sampler.count > 0 and not taken
         return replace(
             self._settings,
             bias_correction=self._settings.bias_correction and ours,

@@ -118,23 +118,29 @@ def test_a_row_that_is_no_better_stays() -> None:
     assert not np.array_equal(rounding._rounded(wanted, np.clip(wanted, -127, 127), inputs), wanted)
 
 
-@pytest.mark.parametrize("name", ["a", "b", "c", "f"])
-def test_inputs_are_what_a_layer_sums(name: str) -> None:
-    graph, x = network(), pictures(5, 0)
-    coded = quantised(graph, x)
-    values = {"x": feed(coded, coded.inputs[0], x)}
-    for node in coded.nodes:
-        if node.output == name:
-            break
-        values[node.output] = integer.step(coded, node, [values[i] for i in node.inputs])
-    of = coded.types[node.inputs[0]].quant
+@pytest.mark.parametrize(
+    ("op", "weights"),
+    [
+        (Conv2D((3, 3), pads=(1, 1, 1, 1)), (5, 3, 3, 6)),
+        (Conv2D((3, 2), (2, 1), (2, 3), (2, 0, 1, 3), groups=2), (8, 3, 2, 3)),
+        (Conv2D((9, 8)), (4, 9, 8, 6)),
+        (DepthwiseConv2D((3, 3), pads=(1, 1, 1, 1)), (3, 3, 6)),
+        (DepthwiseConv2D((2, 3), (1, 2), (3, 2), (0, 1, 2, 1)), (2, 3, 6)),
+    ],
+)
+def test_inputs_are_what_a_layer_sums(op: Any, weights: tuple[int, ...]) -> None:
+    outputs = weights[0] if isinstance(op, Conv2D) else weights[-1]
+    graph, x = float_graph(IMAGE, [("f", op, "x", (normal(*weights), normal(outputs)))]), pictures(5, 0)
+    coded = quantised(graph, x + 0.7)
+    node, of = coded.nodes[0], coded.types["x"].quant
     assert of is not None
-    weights, bias, _ = (coded.constants[c] for c in node.constants)
-    rows = rounding._rows_of(node, weights.astype(np.float32))
-    seen = rounding._inputs(node, values[node.inputs[0]], of.zero_point, rows)
+    assert of.zero_point != 0
+    whole, bias, _ = (coded.constants[c] for c in node.constants)
+    given = feed(coded, coded.inputs[0], x)
+    rows = rounding._rows_of(node, whole.astype(np.float32))
+    seen = rounding._inputs(node, given, of.zero_point, rows)
     sums = (seen @ rows.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(-1, len(bias)) + bias
-    wanted = integer.accumulate(coded, node, values[node.inputs[0]]).total
-    assert np.array_equal(sums, wanted.reshape(-1, len(bias)))
+    assert np.array_equal(sums, integer.accumulate(coded, node, given).total.reshape(-1, len(bias)))
 
 
 def sqnr(graph: Graph, coded: Graph, x: Any) -> float:
@@ -191,6 +197,20 @@ def test_a_dead_channel_and_a_constant_input_stay() -> None:
     for flat in (x * 0, x * 0 + 1):
         held = compensate(graph, plain, {"x": flat})
         assert all(np.array_equal(held.constants[n], plain.constants[n]) for n in plain.constants)
+
+
+def test_weights_that_the_source_gives_stay() -> None:
+    graph, x = network(), pictures(32, 1)
+    plain = quantised(graph, x)
+    given = replace(graph, weight_scales={graph.nodes[2].constants[0]: np.ones(12, np.float32)})
+    better = compensate(given, plain, {"x": x})
+    moved = {
+        n.output
+        for n in plain.nodes
+        for c in n.constants
+        if not np.array_equal(plain.constants[c], better.constants[c])
+    }
+    assert moved == {"a", "b", "f"}
 
 
 def test_wide_sums_are_rounded_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:

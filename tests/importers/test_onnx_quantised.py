@@ -17,8 +17,10 @@ onnx = pytest.importorskip("onnx", reason="compiling needs the extra `compile`")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 import edgekern  # noqa: E402
+from edgekern.compiler import Settings, build  # noqa: E402
 from edgekern.errors import EdgekernError, UnsupportedOpError  # noqa: E402
 from edgekern.importers.onnx import import_onnx  # noqa: E402
+from edgekern.ops import Conv2D  # noqa: E402
 from edgekern.types import DType, Quant  # noqa: E402
 from small_onnx import model, node  # noqa: E402
 
@@ -181,6 +183,29 @@ def test_the_report_says_that_no_integer_was_touched() -> None:
         assert not report.bias_correction
         assert report.rounding == "nearest"
         assert "biases corrected" not in str(report)
+
+
+def test_biases_over_weights_of_the_source_are_ours() -> None:
+    """Weights in 8 bits, activations in float: the integers stay, what rounding shifts goes into biases."""
+    draw = np.random.default_rng(3)
+    held = {
+        "wq": draw.integers(-127, 128, (6, 3, 3, 3)).astype(np.int8),
+        "ws": np.float32(draw.uniform(0.01, 0.02, 6)),
+        "wz": np.zeros(6, np.int8),
+        "b": np.float32(draw.normal(size=6)),
+    }
+    proto = model(
+        [node("DequantizeLinear", "wq ws wz", "w", axis=0), node("Conv", "x w b", "y")], {"x": [1, 3, 8, 8]}, "y", held
+    )
+    samples = np.float32(draw.normal(size=(20, 3, 8, 8)))
+    found = {}
+    for choice in (True, False):
+        artifact, report = build(proto, samples, settings=Settings(bias_correction=choice))
+        assert report.bias_correction is choice
+        layer = next(n for n in artifact.graph.nodes if isinstance(n.op, Conv2D))
+        weights, found[choice], _ = (artifact.graph.constants[name] for name in layer.constants)
+        assert np.array_equal(weights.transpose(0, 3, 1, 2), held["wq"])
+    assert (found[True] != found[False]).any()
 
 
 def test_the_graph_has_the_sources_quantisation() -> None:

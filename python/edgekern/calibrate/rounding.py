@@ -55,7 +55,8 @@ def check_rounding(name: str) -> str:
 def compensate(original: Graph, integer: Graph, feeds: Mapping[str, Array], progress: Progress = unseen) -> Graph:
     """The integer graph with weights of convolutions rounded anew, and biases moved by what that does to the mean.
 
-    Node after node, each on what the nodes before it give. A channel whose error would not shrink keeps its weights.
+    Node after node, each on what the nodes before it give. Weights stay as they are where the error of their channel
+    would not shrink, and where the source gives them as integers.
 
     Args:
         original: The float graph `integer` was made from, node by node.
@@ -69,7 +70,7 @@ def compensate(original: Graph, integer: Graph, feeds: Mapping[str, Array], prog
     last = {name: node.output for node in integer.nodes for name in node.inputs}
     for done, (node, coded) in enumerate(zip(original.nodes, integer.nodes, strict=True)):
         progress("rounding", done, len(integer.nodes))
-        if isinstance(coded.op, (Conv2D, DepthwiseConv2D)):
+        if isinstance(coded.op, (Conv2D, DepthwiseConv2D)) and node.constants[0] not in original.weight_scales:
             _round(original, rounded, node, coded, values[coded.inputs[0]], constants)
         given = [values[name] for name in coded.inputs]
         frames = max(1, _AT_ONCE // integer.types[coded.output].size)
