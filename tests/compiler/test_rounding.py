@@ -194,6 +194,10 @@ def test_a_dead_channel_and_a_constant_input_stay() -> None:
     plain = quantised(graph, x)
     better = compensate(graph, plain, {"x": x})
     assert not better.constants[better.nodes[0].constants[0]][2].any()
+    m = plain.constants[plain.nodes[0].constants[2]].copy()
+    m[1] = 0  # a multiplier too small for float32: whatever the sum is, 0 comes out
+    mute = replace(plain, constants={**plain.constants, plain.nodes[0].constants[2]: m})
+    assert not compensate(graph, mute, {"x": x}).constants[better.nodes[0].constants[0]][1].any()
     for flat in (x * 0, x * 0 + 1):
         held = compensate(graph, plain, {"x": flat})
         assert all(np.array_equal(held.constants[n], plain.constants[n]) for n in plain.constants)
