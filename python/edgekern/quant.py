@@ -50,7 +50,8 @@ def quantise(x: Array, q: Quant, dtype: DType = DType.INT8) -> Array:
     array([ -2,   0,   2, 127], dtype=int8)
     """
     least, most = _ENDS[dtype]
-    t = np.asarray(x, F32) / F32(q.scale)
+    with np.errstate(over="ignore"):  # infinity is clamped like any large value
+        t = np.asarray(x, F32) / F32(q.scale)
     lo, hi = F32(least - q.zero_point), F32(most - q.zero_point)
     t = np.where(t > lo, t, lo)  # NaN compares false
     y: Array = (np.rint(np.minimum(t, hi)).astype(np.int32) + q.zero_point).astype(dtype.numpy)

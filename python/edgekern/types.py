@@ -34,12 +34,15 @@ class DType(enum.Enum):
         return np.dtype(self.name.lower())
 
 
+_LEAST_SCALE = float(np.finfo(np.float32).tiny)
+
+
 @dataclass(frozen=True, slots=True)
 class Quant:
     """Per-tensor affine quantisation: real = scale * (q - zero_point).
 
     Attributes:
-        scale: A float32 value, finite and > 0, held exactly in a Python float.
+        scale: A normal float32 value in (0, 256], held exactly in a Python float.
         zero_point: An int8 value; 0 for int16 tensors.
 
     >>> Quant(0.5, -128)
@@ -50,8 +53,8 @@ class Quant:
     zero_point: int
 
     def __post_init__(self) -> None:
-        if float(np.float32(self.scale)) != self.scale or not 0 < self.scale <= 256:
-            raise ValueError(f"scale {self.scale!r} is no float32 in (0, 256]")
+        if float(np.float32(self.scale)) != self.scale or not _LEAST_SCALE <= self.scale <= 256:
+            raise ValueError(f"scale {self.scale!r} is no normal float32 in (0, 256]")
         if not -128 <= self.zero_point <= 127:
             raise ValueError(f"zero point {self.zero_point} is no int8")
 

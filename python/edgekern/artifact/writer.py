@@ -154,7 +154,11 @@ def _pattern(tensor: Array) -> bytes:
     """The shortest run of elements that gives the tensor when repeated, and its length in bytes before it."""
     data: bytes = tensor.tobytes()
     period = size = tensor.itemsize
-    while period % size or not data.startswith(data[period:]):
+
+    def repeats() -> bool:  # a few bytes tell most places apart; only then is the whole rest copied
+        return data.startswith(data[period : period + 64]) and data.startswith(data[period:])
+
+    while period % size or not repeats():
         period = data.find(data[:size], period + 1)
         period = len(data) if period < 0 else period
     return period.to_bytes(4, "little") + data[:period]

@@ -32,14 +32,14 @@ def affine(s: Source, value: Value, factor: Array | np.float32, offset: Array | 
         f"a constant of shape {list(both)} that enlarges an activation of shape {list(source)}",
         "Expand the activation before, or drop the dimension.",
     )
-    mul, add = s.build.spread(value, factor), s.build.spread(value, offset)
-    channels = mul.shape[-1]
-    if (mul == mul.reshape(-1, channels)[0]).all() and (add == add.reshape(-1, channels)[0]).all():
-        constants = [mul.reshape(-1, channels)[0], add.reshape(-1, channels)[0]]
-        return Value(s.build.emit(Affine(), [value.tensor], constants), value.groups)
     ours = s.build.ours(value)
-    flat = s.build.reshaped(value.tensor, (1, 1, 1, mul.size))
-    y = s.build.emit(Affine(), [flat], [mul.reshape(-1), add.reshape(-1)])
+    placed = [s.build.spread(value, factor), s.build.spread(value, offset)]
+    rows = [x.reshape(-1, x.shape[-1]) for x in placed]
+    if all((row == row[0]).all() for row in rows):
+        constants = [np.broadcast_to(row[0], ours[-1]) for row in rows]
+        return Value(s.build.emit(Affine(), [value.tensor], constants), value.groups)
+    constants = [np.broadcast_to(x, ours).reshape(-1) for x in placed]
+    y = s.build.emit(Affine(), [s.build.reshaped(value.tensor, (1, 1, 1, constants[0].size))], constants)
     return Value(s.build.reshaped(y, ours), value.groups)
 
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edgekern.errors import CompileError, UnsupportedOpError
+from edgekern.errors import CompileError, ShapeError, UnsupportedOpError
 from edgekern.graph.graph import Graph, Node, Port
 from edgekern.importers._layout import Value, regroup
 from edgekern.ops._op import Op
@@ -17,7 +18,20 @@ from edgekern.ops.transpose import Transpose
 from edgekern.quant import TINY
 from edgekern.types import Array, Quant, TensorType
 
-__all__ = ["Builder"]
+__all__ = ["Builder", "bounded"]
+
+_MOST_ELEMENTS = 1 << 26  # of one frame's tensor: 64 channels of a million pixels
+
+
+def bounded(shape: Sequence[int], what: str) -> tuple[int, ...]:
+    """The shape, of a size that a network can have.
+
+    Raises:
+        ShapeError: It has too many elements, which nothing may try to hold.
+    """
+    if math.prod(max(n, 1) for n in shape) > _MOST_ELEMENTS:
+        raise ShapeError(f"{what} has shape {list(shape)}", hint=f"{_MOST_ELEMENTS} elements at most.")
+    return tuple(shape)
 
 
 @dataclass
@@ -80,7 +94,9 @@ class Builder:
             name = f"{output}/c{i}"
             self.constants[name] = np.ascontiguousarray(constant)
             names.append(name)
-        self.types[output] = op.infer([self.types[name] for name in inputs], constants)
+        made = op.infer([self.types[name] for name in inputs], constants)
+        bounded(made.shape, f"the result of {type(op).__name__}")
+        self.types[output] = made
         self.nodes.append(Node(op, tuple(inputs), tuple(names), output, self.node, self._made_of()))
         if move is not None:
             self._moves[move] = output
@@ -218,15 +234,19 @@ class Builder:
         return Value(tensor, tuple(groups))
 
     def spread(self, value: Value, constant: Array) -> Array:
-        """A constant of the source model as an array in the layout of our tensor, broadcast over it.
+        """A constant of the source model in the layout of our tensor, of size 1 where the constant has size 1.
 
         Args:
             value: The activation it meets.
             constant: Broadcasts against the source shape and does not enlarge it.
         """
-        ours = self.ours(value)
-        source = self.shape(value)
-        full = np.broadcast_to(constant, source)
+        ours = list(self.ours(value))
+        aligned = constant.reshape((1,) * (len(value.groups) - constant.ndim) + constant.shape)
+        for i, group in enumerate(value.groups):
+            if aligned.shape[i] == 1:
+                for d in group:
+                    ours[d] = 1
+        full = np.broadcast_to(aligned, value.shape(tuple(ours)))
         sequence = value.sequence()
         full = full.reshape([ours[d] for d in sequence])
         placed = np.transpose(full, [int(i) for i in np.argsort(sequence)])

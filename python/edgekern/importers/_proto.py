@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ from edgekern.types import Array
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["NEEDS", "attributes", "constant", "file_bytes", "load_onnx"]
+__all__ = ["NEEDS", "attributes", "constant", "file_bytes", "load_onnx", "result_shapes"]
 
+_MOST_NODES = 100_000  # of all functions unfolded
+_FEW = 64  # elements of a constant that says a shape, at most
 NEEDS = "edgekern.compile needs pip install 'edgekern[compile]'"
 
 
@@ -64,11 +67,41 @@ def load_onnx(source: str | os.PathLike[str] | bytes | onnx.ModelProto, data: by
         raise CompileError(f"{where} is no ONNX model: it has no nodes or no operator set")
     if broken := next(unreadable(model), None):
         raise CompileError(f"{where}: the text of {broken} is not UTF-8")
-    if model.functions:
-        from onnx import inliner
+    return _inlined(model, where) if model.functions else model
 
-        model = inliner.inline_local_functions(model)
-    return model
+
+def _inlined(model: onnx.ModelProto, where: object) -> onnx.ModelProto:
+    """The model without functions of its own: their nodes stand where they are called.
+
+    Raises:
+        CompileError: A function calls itself, or all of them unfold to more nodes than any network has.
+    """
+    from onnx import inliner
+
+    functions = {(f.domain, f.name): f for f in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(nodes: Any, callers: tuple[tuple[str, str], ...]) -> int:
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            if key in callers:
+                raise CompileError(f"{where}: its function {node.op_type!r} calls itself")
+            if key in functions and key not in sizes:
+                sizes[key] = size(functions[key].node, (*callers, key))
+            total += sizes[key] if key in functions else 1
+            inner = [a.g for a in node.attribute] + [g for a in node.attribute for g in a.graphs]
+            total += sum(size(graph.node, callers) for graph in inner if graph.node)
+        return total
+
+    try:
+        if size(model.graph.node, ()) > _MOST_NODES:
+            raise CompileError(f"{where}: its functions unfold to more than {_MOST_NODES} nodes")
+        return inliner.inline_local_functions(model)
+    except CompileError:
+        raise
+    except Exception as error:  # onnx raises what it likes, and a chain of calls may be too deep
+        raise CompileError(f"{where}: its functions cannot be unfolded: {error}") from error
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -84,6 +117,31 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
             value = constant(value, f"attribute {attribute.name!r}")
         found[attribute.name] = value
     return found
+
+
+def result_shapes(node: onnx.NodeProto, values: Mapping[str, Array], opset: int) -> list[list[int]]:
+    """Shapes of what a node of constants will make, as far as ONNX can tell without making it.
+
+    Args:
+        node: Of ONNX's own operators.
+        values: Its inputs by name.
+        opset: The operator set.
+    """
+    import onnx
+    from onnx import helper, numpy_helper, shape_inference
+
+    types = {
+        name: helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in values.items()
+    }
+    held = {name: numpy_helper.from_array(value) for name, value in values.items() if value.size <= _FEW}
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, "")
+        uses = [helper.make_opsetid("", opset)]
+        made = shape_inference.infer_node_outputs(schema, node, types, held, opset_imports=uses)
+    except Exception:  # a wrong node: whoever computes it says so
+        return []
+    return [[int(d.dim_value) for d in kind.tensor_type.shape.dim] for kind in made.values()]
 
 
 def constant(tensor: onnx.TensorProto, where: str) -> Array:

@@ -26,10 +26,10 @@ from edgekern.importers import (
     _slices,
     _upsampling,
 )
-from edgekern.importers._builder import Builder
+from edgekern.importers._builder import Builder, bounded
 from edgekern.importers._image import guess_layout
 from edgekern.importers._layout import Value
-from edgekern.importers._proto import attributes, constant, load_onnx
+from edgekern.importers._proto import attributes, constant, load_onnx, result_shapes
 from edgekern.importers._source import HANDLERS, Source
 from edgekern.importers._text import type_name
 from edgekern.ops.reshape import Reshape
@@ -141,7 +141,7 @@ class _Reader:
         ours = [0] * len(shape)
         for i, k in enumerate(perm):
             ours[k] = shape[i]
-        self.build.types[info.name] = TensorType(tuple(ours))
+        self.build.types[info.name] = TensorType(bounded(ours, f"input {info.name!r}"))
         groups = tuple((k,) if shape[i] > 1 or k == 0 else () for i, k in enumerate(perm))
         self.values[info.name] = Value(info.name, groups)
         return Port(info.name, info.name, _TYPES[kind], perm)
@@ -285,7 +285,9 @@ class _Reader:
         from onnx import reference
 
         self.build.removed.append((node.op_type, "computed while compiling"))
-        feeds = {n: v for n, v in zip(node.input, inputs, strict=True) if n}
+        feeds = {n: v for n, v in zip(node.input, inputs, strict=True) if n and isinstance(v, np.ndarray)}
+        for shape in result_shapes(node, feeds, self.opset):
+            bounded(shape, "its result")
         try:
             evaluator = reference.ReferenceEvaluator(node, opsets={"": self.opset})
             results: Any = evaluator.run(None, feeds)

@@ -17,7 +17,7 @@ import numpy as np
 from edgekern.errors import CompileError, EdgekernError, ShapeError, UnsupportedOpError
 from edgekern.graph.graph import Graph, Port
 from edgekern.importers import _tflite_norm
-from edgekern.importers._builder import Builder
+from edgekern.importers._builder import Builder, bounded
 from edgekern.importers._chain import Chain
 from edgekern.importers._integers import real_values
 from edgekern.importers._proto import NEEDS
@@ -26,7 +26,6 @@ from edgekern.types import Array, DType, Quant, TensorType
 
 __all__ = ["HANDLERS", "Call", "Constant", "handles", "import_tflite", "is_tflite"]
 
-_MOST_ELEMENTS = 1 << 28
 _DTYPES = {"FLOAT32": DType.FLOAT32, "INT8": DType.INT8, "UINT8": DType.UINT8}
 # what reading broken tables can raise
 _BROKEN = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError, struct.error)
@@ -190,9 +189,10 @@ class _Reader:
     def _shape(self, number: int) -> tuple[int, ...]:
         tensor = self._tensor(number)
         shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
-        if any(n < 0 for n in shape) or int(np.prod([max(n, 1) for n in shape], dtype=np.float64)) > _MOST_ELEMENTS:
-            raise ShapeError(f"tensor {self._name(number)!r} has shape {list(shape)}")
-        return shape
+        where = f"tensor {self._name(number)!r}"
+        if any(n < 0 for n in shape):
+            raise ShapeError(f"{where} has shape {list(shape)}")
+        return bounded(shape, where)
 
     def held_as(self, number: int) -> str:
         """Name of the type of a tensor."""
