@@ -140,11 +140,7 @@ def _tiles(tiles: Iterable[tuple[str, str, str]]) -> str:
 
 
 def decibels(value: float) -> str:
-    """As `Report` prints them.
-
-    >>> decibels(31.25), decibels(math.inf)
-    ('31.2', 'exact')
-    """
+    """As `Report` prints them."""
     return f"{value:.1f}" if math.isfinite(value) else "exact"
 
 
