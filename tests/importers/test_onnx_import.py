@@ -40,11 +40,11 @@ def kinds(graph: Graph) -> list[str]:
 
 
 @pytest.mark.parametrize("path", EXPORTED, ids=lambda p: p.stem)
-def test_what_pytorch_exports(path: Path) -> None:
+def test_what_frameworks_export(path: Path) -> None:
     proto = onnx.load(path)
-    dims = proto.graph.input[0].type.tensor_type.shape.dim
-    x = normal(3, *(d.dim_value for d in dims[1:]))
-    imported(proto, {"x": x}, batch=3)
+    port = proto.graph.input[0]
+    x = normal(3, *(d.dim_value for d in port.type.tensor_type.shape.dim[1:]))
+    imported(proto, {port.name: x}, batch=3)
 
 
 def test_what_tf2onnx_exports() -> None:

@@ -54,7 +54,7 @@ def test_every_unsupported_operator_at_once() -> None:
     ("nodes", "words"),
     [
         ([node("MaxPool", "x", "y", kernel_shape=[2, 2], dilations=[2, 2])], ("MaxPool_y", "dilations (2, 2)")),
-        ([node("Pad", "x p", "y", mode="reflect")], ("Pad_y", "'reflect'", "Constant padding only")),
+        ([node("Pad", "x p", "y", mode="wrap")], ("Pad_y", "'wrap'", "constant, edge or reflect")),
         ([node("BatchNormalization", "x s s s s", "y", training_mode=1)], ("training_mode 1", "evaluation mode")),
         ([node("MaxPool", "x", "y i", kernel_shape=[2, 2]), node("Add", "y i", "z")], ("output 1 ('i') is used",)),
         ([node("Concat", "x x", "y", axis=0)], ("Concat_y", "along the batch")),

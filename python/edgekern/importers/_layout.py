@@ -25,10 +25,12 @@ class Value:
         tensor: Name of our tensor.
         groups: For each source dimension the dimensions of our tensor it runs over, outermost first. Dimensions of
             size 1 are left out, but for the batch: (0,).
+        integers: "int8" or "uint8" for what a QuantizeLinear gives, "" for real values.
     """
 
     tensor: str
     groups: Groups
+    integers: str = ""
 
     def shape(self, ours: Sequence[int]) -> tuple[int, ...]:
         """Source shape, for the shape of our tensor."""

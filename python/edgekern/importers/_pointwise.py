@@ -217,9 +217,13 @@ def _product(s: Source) -> Value:
 
 
 def _multiplied(s: Source, a: Value, b: Value) -> Value:
-    """Of one shape, or a gate [N, C, 1, 1] for each channel of an image [N, C, H, W]."""
+    """Of one shape, or a gate [N, C, 1, 1] for each channel of an image [N, C, H, W]; both may be channels last."""
     a, b = sorted((a, b), key=lambda v: -s.build.types[v.tensor].size)
     image, gate = s.shape(a), s.shape(b)
+    if image != gate and len(image) == 4 and gate == (image[0], 1, 1, image[3]):
+        a, b = (Value(v.tensor, tuple(v.groups[i] for i in (0, 3, 1, 2))) for v in (a, b))
+        made = _multiplied(s, a, b)
+        return Value(made.tensor, tuple(made.groups[i] for i in (0, 2, 3, 1)))
     if image != gate and len(image) in (3, 4) and gate == (*image[:2], *(1,) * (len(image) - 2)):
         tensors = [s.build.image(v, "a product of activations") for v in (a, b)]
         return s.build.image_value(s.build.emit(Mul(), tensors), len(image))

@@ -69,14 +69,15 @@ def _held(s: Source, value: Value, given: Quant) -> Value:
 @handles("QuantizeLinear")
 def _quantise(s: Source) -> Value:
     kind = {2: "uint8", 3: "int8"}.get(int(s.get("output_dtype", 0)), "uint8")
-    return _held(s, s.value(0), _quant(s, 1, 2, kind))
+    held = _held(s, s.value(0), _quant(s, 1, 2, kind))
+    return replace(held, integers=str(s.constant(2, "zero point").dtype) if s.has(2) else kind)
 
 
 @handles("DequantizeLinear")
 def _dequantise(s: Source) -> Value | Array:
     if not isinstance(s.inputs[0], Value):
         return _real(s, s.constant(0, "constant"), 1, 2, int(s.get("axis", 1)))
-    value = s.value(0)
+    value = replace(s.value(0), integers="")
     return _read_as(s, value, _quant(s, 1, 2))
 
 

@@ -10,14 +10,14 @@ import numpy as np
 
 from edgekern.errors import ShapeError
 from edgekern.importers._layout import Value
+from edgekern.importers._slices import repeated
 from edgekern.importers._source import Source, handles
+from edgekern.importers._text import type_name
 from edgekern.ops.concat import Concat
 from edgekern.ops.pad import Pad
 from edgekern.types import Array
 
 __all__: list[str] = []
-
-FLOAT = 1  # TensorProto.FLOAT
 
 
 @handles("Identity", "Dropout")
@@ -30,8 +30,9 @@ def _identity(s: Source) -> Value:
 
 @handles("Cast")
 def _cast(s: Source) -> Value:
-    s.refuse(s.get("to") != FLOAT, f"a cast of an activation to type {s.get('to')}", "float32 only.")
-    return s.value(0)
+    value, kind = s.value(0), type_name(int(s.get("to", 0)))
+    s.refuse(kind.lower() != (value.integers or "float"), f"a cast of an activation to {kind}", "float32 only.")
+    return value
 
 
 @handles("Shape")
@@ -180,7 +181,7 @@ def _concat(s: Source) -> Value:
 def _pad(s: Source) -> Value:
     value = s.value(0)
     mode = s.get("mode", "constant")
-    s.refuse(mode != "constant", f"mode {mode!r}", "Constant padding only.")
+    s.refuse(mode not in ("constant", "edge", "reflect"), f"mode {mode!r}", "Use constant, edge or reflect.")
     rank = len(value.groups)
     pads = s.ints(1, "pads") if "paddings" not in s.attributes else list(s.attributes["paddings"])
     axes = [s.axis(int(a), rank) for a in s.constant(3, "axes")] if s.has(3) else list(range(rank))
@@ -195,6 +196,10 @@ def _pad(s: Source) -> Value:
     if not touched:
         return value
     source = s.shape(value)
+    if mode != "constant":
+        for i in touched:
+            value = repeated(s, value, i, _outside(source[i], before.get(i, 0), after.get(i, 0), mode))
+        return value
     h, w, c = _three(value, source, touched)
     x = s.build.materialise(value, (*h, *w, *c), (1, *(math.prod(source[i] for i in part) for part in (h, w, c))))
     edges = [(sum(before.get(i, 0) for i in part), sum(after.get(i, 0) for i in part)) for part in (h, w, c)]
@@ -209,6 +214,15 @@ def _pad(s: Source) -> Value:
     if value.batch is not None:
         groups[value.batch] = (0,)
     return Value(split.tensor, tuple(groups))
+
+
+def _outside(size: int, before: int, after: int, mode: str) -> tuple[list[int], list[int]]:
+    """Which places of a dimension stand before its first and after its last."""
+    if mode == "edge":
+        return [0] * before, [size - 1] * after
+    if max(before, after) >= size:
+        raise ShapeError(f"a reflection of {max(before, after)} places of {size}")
+    return list(range(before, 0, -1)), list(range(size - 2, size - 2 - after, -1))
 
 
 def _three(value: Value, source: Sequence[int], touched: Sequence[int]) -> tuple[list[int], list[int], list[int]]:

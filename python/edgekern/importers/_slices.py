@@ -8,9 +8,10 @@ from itertools import accumulate
 from edgekern.errors import CompileError, ShapeError
 from edgekern.importers._layout import Value
 from edgekern.importers._source import Source, handles
+from edgekern.ops.concat import Concat
 from edgekern.ops.slice import Slice
 
-__all__: list[str] = []
+__all__ = ["repeated"]
 
 
 @handles("Slice")
@@ -56,16 +57,33 @@ def _split(s: Source) -> list[Value]:
     return parts
 
 
+def repeated(s: Source, value: Value, axis: int, places: tuple[list[int], list[int]]) -> Value:
+    """The value with single places of a source dimension once more, before its first and after its last."""
+    if len(value.groups[axis]) != 1:
+        value = _in_one(s, value)
+    s.refuse(len(value.groups[axis]) != 1, f"a repetition along dimension {axis}, of size 1")
+    (dimension,) = value.groups[axis]
+    lines = {k: s.build.emit(Slice(dimension, k, 1, 1), [value.tensor]) for k in sorted({*places[0], *places[1]})}
+    before, after = ([lines[k] for k in side] for side in places)
+    return Value(s.build.emit(Concat(dimension), [*before, value.tensor, *after]), value.groups)
+
+
+def _in_one(s: Source, value: Value) -> Value:
+    """The value with each source dimension in one of ours."""
+    source = s.shape(value)
+    body = [i for i in value.natural_order() if i != value.batch and source[i] > 1]
+    tensor = s.build.materialise(value, body, (1, *(source[i] for i in body)))
+    return s.build.plain(tensor, body, len(source), value.batch)
+
+
 def _part(s: Source, value: Value, axis: int, taken: range) -> Value:
     """The elements `taken` of a source dimension; the value itself if that is all of them."""
     source = s.shape(value)
     s.refuse(len(taken) == 0, f"a tensor without elements: none of dimension {axis} of shape {list(source)}")
     if len(taken) == source[axis]:
         return value
-    if len(value.groups[axis]) != 1:  # it runs over several dimensions of ours: bring them into one
-        body = [i for i in value.natural_order() if i != value.batch and source[i] > 1]
-        tensor = s.build.materialise(value, body, (1, *(source[i] for i in body)))
-        value = s.build.plain(tensor, body, len(source), value.batch)
+    if len(value.groups[axis]) != 1:  # it runs over several dimensions of ours
+        value = _in_one(s, value)
     (dimension,) = value.groups[axis]
     tensor = s.build.emit(Slice(dimension, taken.start, len(taken), taken.step), [value.tensor])
     if len(taken) > 1:
