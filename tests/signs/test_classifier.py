@@ -158,3 +158,32 @@ def test_any_classifier_will_do() -> None:
 def test_a_model_that_is_no_classifier_is_refused(model: object, words: str) -> None:
     with pytest.raises(InputError, match=words):
         ek.SignClassifier(model())  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_a_quantised_network_gives_probabilities_too(dtype: str) -> None:
+    """Its output is integers; confidence and margin are what they stand for."""
+    pytest.importorskip("tflite", reason="needs the extra `compile`")
+    from small_tflite import Operator, Tensor
+    from small_tflite import model as tflite_model
+
+    zero = 0 if dtype == "uint8" else -128
+    tensors = {
+        "x": Tensor((1, 6, 5, 3), dtype, 1 / 255, zero),
+        "axes": Tensor((2,), "int32", data=[1, 2]),
+        "m": Tensor((1, 3), dtype, 1 / 32, zero),
+        "p": Tensor((1, 3), dtype, 1 / 256, zero),
+    }
+    operators = [
+        Operator("MEAN", ["x", "axes"], ["m"], {"KeepDims": False}, "ReducerOptions"),
+        Operator("SOFTMAX", ["m"], ["p"], {"Beta": 4.0}, "SoftmaxOptions"),
+    ]
+    pre = ek.Preprocess(size=(6, 5), layout="nhwc")
+    source = tflite_model(tensors, operators, ["x"], ["p"])
+    clf = ek.SignClassifier(ek.compile(source, preprocess=pre, labels=["red", "green", "blue"]), threshold=0.9)
+    found = clf.classify(np.broadcast_to(np.array([0, 255, 128], np.uint8), (12, 10, 3)))
+    exact = np.exp([0, 4, 2]) / np.exp([0, 4, 2]).sum()
+    assert found.label == "green"
+    assert found.abstained
+    assert found.confidence == pytest.approx(exact[1], abs=0.01)
+    assert found.margin == pytest.approx(exact[1] - exact[2], abs=0.02)

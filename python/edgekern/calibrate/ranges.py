@@ -78,7 +78,10 @@ def observe(graph: Graph, samples: Iterable[Feeds], progress: Progress = unseen)
         del traced, values  # before the next chunk makes its own
         progress("calibrate", done, 0)
     if done == 0:
-        raise InputError("there is no calibration sample", hint="Give at least one; 100 to 500 are usual.")
+        raise InputError(
+            "there is no calibration sample",
+            hint="Give at least one (calibration=..., --calibration); 100 to 500 are usual.",
+        )
     return seen
 
 

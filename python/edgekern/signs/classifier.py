@@ -10,7 +10,7 @@ from importlib import resources
 import numpy as np
 
 from edgekern.errors import InputError
-from edgekern.model import Model
+from edgekern.model import Model, TensorInfo
 from edgekern.preprocess import Box
 from edgekern.types import Array
 
@@ -136,13 +136,23 @@ class SignClassifier:
             return []
         return self._predictions(self.model.run_image(frame, boxes=boxes, channels=channels))
 
-    def _predictions(self, probabilities: Array) -> list[Prediction]:
+    def _predictions(self, found: Array) -> list[Prediction]:
+        probabilities = _real(found, self.model.outputs[0])
         index = probabilities.argmax(axis=1)
         second, first = np.partition(probabilities, -2, axis=1)[:, -2:].T
         return [
             Prediction(self.labels[i], int(i), float(p), float(p - q), bool(p < self.threshold))
             for i, p, q in zip(index, first, second, strict=True)
         ]
+
+
+def _real(found: Array, output: TensorInfo) -> Array:
+    """The values of an output, which a quantised network gives as integers."""
+    if found.dtype == np.float32:
+        return found
+    zero = output.zero_point + (128 if found.dtype == np.uint8 else 0)
+    values: Array = (found.astype(np.float32) - np.float32(zero)) * np.float32(output.scale)
+    return values
 
 
 def _check_classifier(model: object) -> None:
@@ -156,7 +166,7 @@ def _check_classifier(model: object) -> None:
     if not model.takes_images or not model.labels:
         raise InputError(
             "a classifier needs a model with a preprocess and labels",
-            hint="Compile it with preprocess=... and labels=...",
+            hint="Compile it with preprocess=... and labels=... (--scale or another option of pictures, and --labels).",
         )
     shapes = [list(output.shape) for output in model.outputs]
     if len(model.labels) < 2 or shapes != [[1, len(model.labels)]]:
