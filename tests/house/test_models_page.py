@@ -51,6 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, dtype, scale in (("net", "float32", None), ("quantised", "int8", 0.5)):
         tensors = {"x": Tensor((1, 4), dtype, scale), "y": Tensor((1, 4), dtype, scale)}
         Path(f"{name}.tflite").write_bytes(tflite_model(tensors, [Operator("RELU6", ["x"], ["y"])], ["x"], ["y"]))
+    Path("labels.txt").write_text("one\ntwo\nthree\nfour\nfive\n")
     Path("pictures").mkdir()
     Path("tensors").mkdir()
     for i in range(3):
