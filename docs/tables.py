@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from edgekern.importers import _tflite_ops, _tflite_slices, _tflite_upsampling  # noqa: F401  (fill HANDLERS)
+from edgekern.importers import _tflite_ops, _tflite_shapes, _tflite_slices, _tflite_upsampling  # noqa: F401  (fill HANDLERS)
 from edgekern.importers.onnx import OPSETS, supported
 from edgekern.importers.tflite import HANDLERS
 

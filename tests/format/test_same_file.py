@@ -3,6 +3,10 @@
 
 The digests below are what x86-64 and aarch64 both give; lanes of both run this. Where the compiler is meant to write
 another file, run it on both and replace them. Provenance (NumPy, BLAS, the report) is left out: it says where it ran.
+
+A float source gives the same file only with the same NumPy and BLAS. Measured once between the two, two small
+networks of `float_nets` with 16 frames: all weights equal, of biases 99.5 % (the others one apart), of scales 89 %,
+of multipliers 89 % (the others differ in the last bits).
 """
 
 from __future__ import annotations
