@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from small_graphs import Step, float_graph, normal
 
-from edgekern.artifact import Artifact, write
+from edgekern import quant
+from edgekern.artifact import Artifact, KnownAnswer, write
 from edgekern.calibrate import compare, integer
 from edgekern.calibrate.bias import correct_biases
 from edgekern.errors import QuantizationError
@@ -23,6 +24,7 @@ from edgekern.ops.conv2d import Conv2D
 from edgekern.ops.depthwise import DepthwiseConv2D
 from edgekern.ops.max_pool import MaxPool2D
 from edgekern.ops.mean import Mean
+from edgekern.ops.reshape import Reshape
 from edgekern.passes import quantise
 from edgekern.types import Array, DType, Quant
 
@@ -128,6 +130,29 @@ def test_sums_beyond_float32_are_exact() -> None:
     assert min(int(np.abs(w).max()) for w in wanted) > 1 << 24
     assert np.array_equal(sums.high, wanted[0].astype(np.float32))
     assert np.array_equal(sums.low, wanted[1].astype(np.float32))
+
+
+def test_a_copy_of_int16_has_a_range_of_its_own() -> None:
+    """The scale of an int16 tensor would clip all but a 256th of what is copied to int8."""
+    rows: list[Step] = [
+        ("a", Conv2D((1, 1)), "x", (normal(6, 1, 1, 4), normal(6, seed=1))),
+        ("r", Reshape((720,)), "a", ()),
+    ]
+    graph = float_graph((10, 12, 4), rows)
+    ranges = ranges_of(graph, X)
+    made = verify(quantise.run(graph, ranges, wide=["a"]))
+    assert made.types["r"].quant == quant.choose_quant(*ranges["r"])
+    assert sqnr(made, graph, X)["output"] > 30
+    want = reference(made, {"x": X})["r"]
+    assert np.array_equal(Model.from_bytes(write(Artifact(made))).run(X), want)
+
+
+def test_a_random_known_answer_spans_int16() -> None:
+    made = quantise.run(GRAPH, RANGES, wide=["x"])
+    scale = made.types["x"].quant.scale  # type: ignore[union-attr]
+    given = KnownAnswer.random(made).inputs["x"] / scale
+    assert given.min() < -30000
+    assert given.max() > 30000
 
 
 def sqnr(made: Graph, original: Graph, x: Array) -> dict[str, float]:
