@@ -7,7 +7,6 @@ A program of its own, so that its peak memory is the compile's and nothing else'
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from peak_memory import peak
 
 SIDE, CLASSES = 224, 1000
 STAGES = ((64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2))  # channels in, out, stride
@@ -87,7 +88,7 @@ def main(folder: Path, count: int) -> None:
     figures = {
         "seconds": time.perf_counter() - begin,
         "cpu_seconds": time.process_time() - used,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak": peak(),
         "source": source.stat().st_size,
         "target": target.stat().st_size,
         "sqnr": report.outputs[0].sqnr,

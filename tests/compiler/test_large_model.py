@@ -21,7 +21,7 @@ PEAK, FILE = 1_500_000_000, 12_000_000
 @pytest.mark.slow
 def test_resnet_18_with_256_frames(tmp_path: Path) -> None:
     program = [sys.executable, str(Path(__file__).with_name("large_resnet.py")), str(tmp_path), str(FRAMES)]
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(map(str, sys.path))}
     subprocess.run(program, check=True, env=environment)
     done = subprocess.run(program, check=True, env=environment, stdout=subprocess.PIPE, text=True)
     found = json.loads(done.stdout)

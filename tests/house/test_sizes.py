@@ -15,9 +15,10 @@ SAYS_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc", "impl", 
 
 
 def source_files(root: Path) -> Iterator[Path]:
+    """Files of code; a stub is a list of signatures and as long as what it lists."""
     for folder in ("cpp", "src", "python"):
         for path in sorted((root / folder).rglob("*")):
-            if path.suffix in {".cc", ".h", ".py", ".pyi"} and "__pycache__" not in path.parts:
+            if path.suffix in {".cc", ".h", ".py"} and "__pycache__" not in path.parts:
                 yield path
 
 

@@ -17,6 +17,8 @@ import numpy as np
 from onnx_mutants import onnx_mutants
 from tflite_mutants import tflite_mutants
 
+from peak_memory import peak
+
 MEMORY = 6 << 30  # bytes of address space beyond which the program gets no more
 SECONDS = 20  # of CPU time for one mutant; beyond them the program is killed
 
@@ -55,8 +57,7 @@ def main(folder: Path, count: int, first: int = 0) -> None:
                 outcome = f"ESCAPED {type(error).__name__}: {error}"
                 (folder / f"escaped-{path.name}-{k}").write_bytes(mutant)
             signal.setitimer(signal.ITIMER_PROF, 0)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            print(json.dumps({"outcome": outcome, "peak": peak}), flush=True)
+            print(json.dumps({"outcome": outcome, "peak": peak()}), flush=True)
 
 
 if __name__ == "__main__":
