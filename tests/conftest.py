@@ -2,6 +2,7 @@
 """What every test shares: real data on request, strict warnings, the ISA levels of this machine.
 
 EDGEKERN_DATA        directory of the real data sets (also --data DIR); without it their tests skip
+EDGEKERN_MINUTES=1   run what takes minutes, too
 EDGEKERN_EXPECT_ISA  levels this machine must have ("avx2,avxvnni", "scalar"); any other set fails
 CI=true              every warning is an error, not only those from edgekern
 """
@@ -70,6 +71,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("data") and not os.environ.get("EDGEKERN_DATA"):
         pytest.skip(NO_DATA)
+    if item.get_closest_marker("minutes") and os.environ.get("EDGEKERN_MINUTES") != "1":
+        pytest.skip("takes minutes: set EDGEKERN_MINUTES=1")
     if item.get_closest_marker("arm") and platform.machine() != "aarch64":
         pytest.skip(f"needs aarch64, this is {platform.machine()}")
 

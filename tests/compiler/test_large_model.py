@@ -18,6 +18,7 @@ CPU_SECONDS = 2 * 300  # five minutes on two cores; a busy machine makes the clo
 PEAK, FILE = 1_500_000_000, 12_000_000
 
 
+@pytest.mark.minutes
 @pytest.mark.slow
 def test_resnet_18_with_256_frames(tmp_path: Path) -> None:
     program = [sys.executable, str(Path(__file__).with_name("large_resnet.py")), str(tmp_path), str(FRAMES)]
