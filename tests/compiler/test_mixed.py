@@ -98,6 +98,41 @@ def test_as_many_as_the_accuracy_needs() -> None:
     assert caught.value.report.accuracy.drop < plain / 3  # type: ignore[attr-defined]
 
 
+def test_a_refusal_costs_int16_tensors_as_int16() -> None:
+    """With the activations in 16 bits the noise that is left is that of weights, and no layer alone costs more."""
+    proto = net()
+    y = wanted(proto, {"x": X})["y"]
+
+    def near(outputs: Any) -> float:
+        return float(1 - np.sqrt(((outputs(X) - y) ** 2).sum() / (y**2).sum()))
+
+    def costs(mixed: str | None) -> dict[str, Any]:
+        with pytest.raises(AccuracyError) as caught:
+            build(proto, X, settings=Settings(mixed=mixed, max_drop=0), accuracy=near)
+        return {cost.layer: cost for cost in caught.value.report.costs}  # type: ignore[attr-defined]
+
+    narrow, wide = costs(None), costs("auto")
+    assert narrow["Conv_p"].share > 0.3
+    assert wide["Conv_p"].share < 0.01
+    assert 0 <= wide["Conv_p"].drop < narrow["Conv_p"].drop / 10
+    assert wide["Conv_r"].weights > 0.9
+
+
+def test_a_logarithm_of_0_by_rounding_hides_no_other_noise() -> None:
+    """Small sigmoids round to 0, whose logarithm is infinite: in integers it ends, and so it does in the scan."""
+    nodes = [node("MatMul", "x w", "a"), node("Sigmoid", "a", "s"), node("Log", "s", "l"), node("MatMul", "l v", "y")]
+    proto = model(nodes, {"x": ["n", 4]}, "y", {"w": normal(4, 6), "v": normal(6, 3, seed=3)})
+    x = normal(60, 4, scale=4)
+    artifact, _ = build(proto, x, settings=Settings(mixed="auto"))
+    assert int16_of(artifact)
+    y = wanted(proto, {"x": x})["y"].argmax(1)
+    with pytest.raises(AccuracyError) as caught:
+        build(proto, x, settings=Settings(max_drop=0), accuracy=zip(x, y, strict=True))
+    costs = caught.value.report.costs  # type: ignore[attr-defined]
+    assert sum(cost.share for cost in costs) == pytest.approx(1, abs=1e-4)
+    assert all(cost.drop < 50 for cost in costs)
+
+
 def test_a_model_that_is_good_enough_is_the_same() -> None:
     proto = net(spread=False)
     truth = wanted(proto, {"x": X})["y"].argmax(1)

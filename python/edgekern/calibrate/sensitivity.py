@@ -60,20 +60,20 @@ def scan(original: Graph, integer: Graph, feeds: Feeds, progress: Progress = uns
         feeds: A few samples.
         progress: Called with ("sensitivity", layers done, of how many).
     """
-    exact = evaluate(original, feeds, trace=True)
+    with np.errstate(all="ignore"):  # a logarithm of 0, in a source that quantises
+        exact = evaluate(original, feeds, trace=True)
     ends = _ends(original)
-    energy = {name: float((exact[name].astype(np.float64) ** 2).sum()) or 1.0 for name in ends}
+    energy = {name: float((_finite(exact[name]).astype(np.float64) ** 2).sum()) or 1.0 for name in ends}
     found = []
     total = len(original.inputs) + len(original.nodes)
     for port in original.inputs:
-        held = integer.types[port.tensor]
-        found.append(Noise(port.tensor, 0.0, _spread(original, exact, port.tensor, held, energy)))
+        found.append(Noise(port.tensor, 0.0, _spread(original, integer, exact, port.tensor, energy)))
     for node, coded in zip(original.nodes, integer.nodes, strict=True):
-        activations = _spread(original, exact, node.output, integer.types[node.output], energy)
+        activations = _spread(original, integer, exact, node.output, energy)
         weights = 0.0
         if isinstance(node.op, WEIGHTED) and node.constants[0] not in original.weight_scales:
             changed = node.op.evaluate([exact[name] for name in node.inputs], _rounded(original, integer, node, coded))
-            weights = _reaching(original, exact, {node.output: changed}, energy)
+            weights = _reaching(original, integer, exact, {node.output: changed}, energy)
         found.append(Noise(node.output, weights, activations))
         progress("sensitivity", len(found), total)
     return tuple(found)
@@ -91,8 +91,9 @@ def alone(original: Graph, integer: Graph, tensors: Collection[str]) -> Run:
             constants = [original.constants[name] for name in node.constants]
             if node.output in tensors and isinstance(node.op, WEIGHTED):
                 constants = _rounded(original, integer, node, coded[node.output])
-            y = node.op.evaluate([values[name] for name in node.inputs], constants)
-            values[node.output] = _held_as(y, integer.types[node.output]) if node.output in tensors else y
+            held = integer.types[node.output]
+            y = _computed(node, [values[name] for name in node.inputs], constants, held)
+            values[node.output] = _held_as(y, held) if node.output in tensors else y
         return {port.name: fetch(original, port, values[port.tensor]) for port in original.outputs}
 
     return run
@@ -115,7 +116,19 @@ def _held_as(y: Array, held: TensorType) -> Array:
     """Real values after a stay in a tensor of the integer graph."""
     if held.quant is None or held.dtype is DType.FLOAT32:
         return y
-    return quant.dequantise(quant.quantise(y, held.quant), held.quant)
+    return quant.dequantise(quant.quantise(y, held.quant, held.dtype), held.quant)
+
+
+def _computed(node: Node, inputs: list[Array], constants: list[Array], held: TensorType) -> Array:
+    """A node's real result. What rounding before it makes infinite or NaN (a logarithm of 0) ends as in integers."""
+    with np.errstate(all="ignore"):
+        y = node.op.evaluate(inputs, constants)
+    finite = np.isfinite(y)
+    return y if finite.all() else np.where(finite, y, _held_as(y, held))
+
+
+def _finite(y: Array) -> Array:
+    return y[np.isfinite(y)]
 
 
 def _rounded(original: Graph, integer: Graph, node: Node, coded: Node) -> list[Array]:
@@ -130,12 +143,12 @@ def _rounded(original: Graph, integer: Graph, node: Node, coded: Node) -> list[A
     return [real, *(original.constants[name] for name in node.constants[1:])]
 
 
-def _spread(graph: Graph, exact: Values, name: str, held: TensorType, energy: Mapping[str, float]) -> float:
+def _spread(graph: Graph, integer: Graph, exact: Values, name: str, energy: Mapping[str, float]) -> float:
     """Noise at the ends by holding one tensor in integers."""
-    return _reaching(graph, exact, {name: _held_as(exact[name], held)}, energy)
+    return _reaching(graph, integer, exact, {name: _held_as(exact[name], integer.types[name])}, energy)
 
 
-def _reaching(graph: Graph, exact: Values, changed: Values, energy: Mapping[str, float]) -> float:
+def _reaching(graph: Graph, integer: Graph, exact: Values, changed: Values, energy: Mapping[str, float]) -> float:
     """Noise at the ends by changed tensors; only what depends on them is computed again."""
     (start,) = changed
     if np.array_equal(changed[start], exact[start]):
@@ -145,9 +158,11 @@ def _reaching(graph: Graph, exact: Values, changed: Values, energy: Mapping[str,
         if node.output in now or not any(name in now for name in node.inputs):
             continue
         inputs = [now.get(name, exact[name]) for name in node.inputs]
-        now[node.output] = node.op.evaluate(inputs, [graph.constants[name] for name in node.constants])
+        constants = [graph.constants[name] for name in node.constants]
+        now[node.output] = _computed(node, inputs, constants, integer.types[node.output])
     total = 0.0
     for name in energy:
         if name in now:
-            total += float(((now[name].astype(np.float64) - exact[name]) ** 2).sum()) / energy[name]
+            noise = _finite(exact[name] - now[name].astype(np.float64))
+            total += float((noise**2).sum()) / energy[name]
     return total
