@@ -198,6 +198,23 @@ def test_half_a_character_is_no_text() -> None:
     assert clean("a\ud800<").encode() == "a\ufffd&lt;".encode()
 
 
+def test_int16_tensors_have_their_bytes_and_their_name(made: Path, tmp_path: Path) -> None:
+    """Sixteen bits take two bytes: with both tensors of a layer in int16 the page shows twice as many alive."""
+    out, page = tmp_path / "wide.ekm", tmp_path / "wide.html"
+    assert main([*command(made, out, page), "--mixed", "auto"]) == 0
+    graph = read(out.read_bytes()).graph
+    alive = live_bytes(graph)
+    both = [k for k, n in enumerate(graph.nodes) if all(graph.types[t].wide for t in (n.inputs[0], n.output))]
+    assert both
+    for k in both:
+        node_ = graph.nodes[k]
+        assert alive[k] >= 2 * sum(graph.types[name].size for name in {*node_.inputs, node_.output})
+    rows = layer_rows(page.read_text(encoding="utf-8"))
+    wide = {row[5].startswith("int16 ") for row, n in zip(rows, graph.nodes, strict=True) if graph.types[n.output].wide}
+    rest = {"int16" in row[5] for row, n in zip(rows, graph.nodes, strict=True) if not graph.types[n.output].wide}
+    assert (wide, rest) == ({True}, {False})
+
+
 def test_a_file_without_report_has_a_page_too(made: Path, tmp_path: Path) -> None:
     artifact: Artifact = replace(read((made / "net.ekm").read_bytes()), provenance={})
     (tmp_path / "net.ekm").write_bytes(write(artifact))

@@ -46,7 +46,7 @@ def inspect(
         for kind, ports in (("input", loaded.inputs), ("output", loaded.outputs))
         for t in ports
     ]
-    print_table("", ("", "tensor", "dtype, shape", "int8 inside"), rows, left=4)
+    print_table("", ("", "tensor", "dtype, shape", "inside"), rows, left=4)
     columns = ("name", "op", "kernel", "MACs", *(("us",) if time else ()))
     steps = [
         (tail(s["name"], 40), s["op"], s["kernel"], f"{s['macs']:,}", f"{s['nanoseconds'] / 1000:.2f}")[: len(columns)]

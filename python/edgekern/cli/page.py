@@ -153,7 +153,7 @@ def live_bytes(graph: Graph) -> list[int]:
     last.update((port.tensor, len(graph.nodes)) for port in graph.outputs)
     made = {port.tensor: 0 for port in graph.inputs}
     made.update((node.output, k) for k, node in enumerate(graph.nodes))
-    sizes = {name: graph.types[name].size * (4 if graph.types[name].dtype is DType.FLOAT32 else 1) for name in made}
+    sizes = {name: graph.types[name].size * graph.types[name].dtype.numpy.itemsize for name in made}
     return [
         sum(sizes[name] for name, first in made.items() if first <= k <= last.get(name, first))
         for k in range(len(graph.nodes))
@@ -225,7 +225,7 @@ def _layer_table(
         "made of",
         "op",
         "shape",
-        "int8: scale, zero point!",
+        "inside: scale, zero point!",
         "MACs!",
         "bytes!",
         "SQNR dB!",
@@ -235,8 +235,9 @@ def _layer_table(
     cells = "".join(f'<th class="n">{h[:-1]}</th>' if h.endswith("!") else f"<th>{h}</th>" for h in head)
     rows, marked = [], ' class="worst"'
     for k, (layer, node, step) in enumerate(zip(layers, graph.nodes, step_of(layers, steps), strict=True)):
-        q = graph.types[node.output].quant
-        inside = f"{q.scale:.5g}, {q.zero_point}" if q else "float32"
+        held = graph.types[node.output]
+        scale = f"{held.quant.scale:.5g}, {held.quant.zero_point}" if held.quant else ""
+        inside = scale if held.dtype is DType.INT8 else f"{held.dtype.name.lower()} {scale}".rstrip()
         kernel = "" if step is None else step.kernel if step.op == layer.op else f"{step.op}: {step.kernel}"
         time = f"{step.nanoseconds / 1000:,.2f}" if step is not None and step.name == layer.name else ""
         rows.append(
