@@ -61,7 +61,7 @@ class Quantiser:
             QuantizationError: A value is not finite.
         """
         self._seen = observe(self.graph, self.sampler, self.progress)
-        if self._settings.equalise:
+        if self.done.equalise:
             self.graph, factors = equalise(self.graph, self._seen)
             if factors:
                 self._seen = observe_again(self.graph, factors, self._seen, self.sampler.held())

@@ -158,6 +158,28 @@ def test_a_wrong_word_is_refused(mixed: str) -> None:
         Settings(mixed=mixed)
 
 
+def test_a_source_that_gives_integers_is_not_equalised() -> None:
+    """Not where it leaves layers in float, either: what is done to a network stands in its provenance."""
+    gains = np.exp2(-np.arange(8)).astype(np.float32)
+    w = {"s": np.float32(0.03), "z": np.int8(0), "t": np.float32(0.01)}
+    w["q"] = np.random.default_rng(0).integers(-100, 100, (8, 4, 1, 1)).astype(np.int8)
+    w["b"] = normal(8, 8, 1, 1, seed=1) * gains[:, None, None, None]
+    w["c"] = normal(6, 8, 1, 1, seed=2) / gains[None, :, None, None]
+    given = [
+        node("QuantizeLinear", "x s z", "i"),
+        node("DequantizeLinear", "i s z", "j"),
+        node("DequantizeLinear", "q t z", "a"),
+        node("Conv", "j a", "u"),
+    ]
+    rest = [node("Conv", "u b", "v"), node("Relu", "v", "r"), node("Conv", "r c", "y")]
+    x = normal(30, 4, 6, 6)
+    for nodes, done in (([*given, *rest], False), ([node("Conv", "x e", "u"), *rest], True)):
+        held = {**w, "e": normal(8, 4, 1, 1, seed=3)}
+        artifact, report = build(model(nodes, {"x": ["n", 4, 6, 6]}, "y", held), x)
+        assert any(change.startswith("equalised") for change in report.changes) is done
+        assert artifact.provenance["equalise"] is done
+
+
 def test_a_quantised_source_keeps_its_types() -> None:
     held = {"s": np.float32(0.05), "z": np.int8(3)}
     nodes = [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "y")]
