@@ -173,6 +173,8 @@ def test_an_open_size_is_asked_for(tmp_path: Path, pictures: Path, capsys: pytes
         ("Relu", ["--layout", "nhwc"], 1, "Give --layout nchw"),
         ("Relu", ["--abstain-threshold", "2"], 1, "abstain_threshold"),
         ("Relu", ["--temperature", "2"], 1, "Softmax"),
+        ("Relu", ["--accuracy", "nowhere.csv", "--calibration", "broken"], 1, "nowhere.csv"),
+        ("Relu", ["--accuracy", "named.csv"], 1, "A label is a number from 0 or a class name"),
     ],
 )
 def test_a_failing_compile_leaves_no_file(
@@ -190,6 +192,9 @@ def test_a_failing_compile_leaves_no_file(
     monkeypatch.chdir(tmp_path)
     Path("latin1.txt").write_bytes("Wär\n".encode("latin-1"))
     Path("two.txt").write_text("a\nb\n")
+    Path("named.csv").write_text("file,label\n0.png,cat\n")
+    Path("broken").mkdir()
+    Path("broken/0.png").write_bytes(b"broken")  # refused if it is read
     out = ["-o", str(folder / "net.ekm")]
     command = ["compile", str(source), "--calibration", str(pictures), *options, *out]
     assert main(command) == status

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
@@ -173,13 +172,16 @@ def _preprocess(network: Path, given: Mapping[str, Any]) -> Preprocess:
 
 
 def _labelled(stack: ExitStack, table: Path, names: Sequence[str]) -> Iterator[tuple[Any, int]]:
-    """The pictures or tensors of a CSV that lie beside it, with their class numbers."""
+    """The pictures or tensors of a CSV that lie beside it, with their class numbers; the CSV is checked at once."""
     lines = read_labels(table)
+    classes = len(names) or None  # the compiler knows how many there are
+    truth = [class_number(line, names, classes) for line in lines]
     folder = stack.enter_context(Folder(table.parent))
-    classes = len(names) or sys.maxsize  # the compiler knows how many there are
-    for line in lines:
-        sample = _tensor(table.parent / line.file) if line.file.endswith(".npy") else folder.read(line.file)
-        yield sample, class_number(line, names, classes)
+
+    def sample(file: str) -> Any:
+        return _tensor(table.parent / file) if file.endswith(".npy") else folder.read(file)
+
+    return ((sample(line.file), number) for line, number in zip(lines, truth, strict=True))
 
 
 def _tensor(path: Path) -> np.ndarray[Any, Any]:

@@ -167,13 +167,13 @@ def read_labels(path: Path) -> list[Labelled]:
         raise InputError(f"{path} is no CSV: {error}") from error
 
 
-def class_number(line: Labelled, names: Sequence[str], classes: int) -> int:
+def class_number(line: Labelled, names: Sequence[str], classes: int | None) -> int:
     """The class of a labelled picture.
 
     Args:
         line: Its label is a name or a number.
         names: Of the classes; may be empty.
-        classes: How many there are.
+        classes: How many there are; None: unknown.
 
     Raises:
         InputError: There is no such class.
@@ -181,10 +181,11 @@ def class_number(line: Labelled, names: Sequence[str], classes: int) -> int:
     number = int(line.label) if line.label.isdecimal() else -1
     if line.label in names:
         return list(names).index(line.label)
-    if not 0 <= number < classes:
+    if number < 0 or (classes is not None and number >= classes):
+        most = "" if classes is None else f" to {classes - 1}"
         raise InputError(
             f"{line.where}: {line.file} has the label {line.label!r}",
-            hint=f"A label is a number from 0 to {classes - 1} or a class name of the model.",
+            hint=f"A label is a number from 0{most} or a class name of the model.",
         )
     return number
 
