@@ -166,6 +166,10 @@ def build(
 ) -> tuple[Artifact, Report]:
     """Everything `compile` does before a runtime is needed; arguments and errors as there."""
     settings = settings or Settings()
+    if preprocess is not None and not isinstance(preprocess, Preprocess):
+        raise InputError(f"preprocess is a {type(preprocess).__name__}, not a Preprocess")
+    if not callable(progress):
+        raise InputError(f"progress {progress!r} is not a function", hint="Leave it out to see none.")
     image = None if preprocess is None else (*preprocess.size, preprocess.depth)
     imported, data = read(source, image, preprocess.layout if preprocess else None, example)
     if settings.max_drop is not None and accuracy is None:

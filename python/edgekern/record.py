@@ -15,7 +15,7 @@ import numpy as np
 from edgekern.artifact import Artifact, KnownAnswer, write
 from edgekern.calibrate import compare
 from edgekern.calibrate.ranges import Progress
-from edgekern.calibrate.samples import Sampler
+from edgekern.calibrate.samples import Sampler, each
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
 from edgekern.graph.run import feed, fetch
@@ -64,7 +64,7 @@ def some_frames(sampler: Sampler, integer: Graph, most: int) -> Mapping[str, Arr
 
 def class_names(labels: Iterable[object] | None, graph: Graph) -> tuple[str, ...]:
     """The classes' names: as many as the first output has elements, or none."""
-    names = () if labels is None else (labels,) if isinstance(labels, str) else tuple(labels)
+    names = () if labels is None else (labels,) if isinstance(labels, str) else tuple(each(labels, "labels"))
     for number, name in enumerate(names):
         if not isinstance(name, str) or "\0" in name:
             raise InputError(f"label {number} is {name!r}, not a text", hint="Labels are the classes' names.")
@@ -91,7 +91,7 @@ def report_of(
         bias_correction=settings.bias_correction,
         rounding=settings.rounding,
         calibration_samples=sampler.count,
-        compared_samples=min(sampler.count, COMPARED),
+        compared_samples=min(sampler.count, len(next(iter(feeds.values())))),  # fewer are held of large ones
         outputs=compare.outputs(graph, integer, feeds),
         layers=rows,
         accuracy=None,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 from edgekern.calibrate.clipping import check_method
 from edgekern.calibrate.rounding import check_rounding
@@ -39,6 +40,13 @@ class Settings:
     def __post_init__(self) -> None:
         check_method(self.method)
         check_rounding(self.rounding)
+        for name in ("bias_correction", "equalise"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise InputError(f"{name} {value!r} is not True or False")
+        for name in ("temperature", "abstain_threshold", "max_drop"):
+            value = getattr(self, name)
+            if not (isinstance(value, Real) or (value is None and name == "max_drop")):
+                raise InputError(f"{name} {value!r} is not a number")
         if not 0 < self.temperature < 1000:
             raise InputError(f"temperature {self.temperature} is not in (0, 1000)")
         if not 0 <= self.abstain_threshold <= 1:

@@ -82,8 +82,9 @@ def test_an_answer_that_is_no_share_is_refused(answer: Any, words: str) -> None:
 
 
 def test_a_function_that_runs_nothing_on_no_sample_is_refused() -> None:
-    with pytest.raises(InputError, match="no sample"):
-        build(three_layers(), X, accuracy=lambda outputs: outputs([]))
+    for measure in (lambda outputs: outputs([]), lambda outputs: 0.5):
+        with pytest.raises(InputError, match="no sample"):
+            build(three_layers(), X, accuracy=measure)
 
 
 @pytest.mark.parametrize(

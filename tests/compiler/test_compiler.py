@@ -301,6 +301,18 @@ def test_a_wrong_layer_shows_in_the_report() -> None:
         ({"calibration": [normal(4, 4, 3)]}, "sample 0"),
         ({"calibration": [pictures(1)[0], normal(16, 12, 3)]}, "sample 1"),
         ({"calibration": ["no/such/picture.png"]}, "picture.png"),
+        ({"calibration": 5}, "calibration samples: a int cannot be iterated over"),
+        ({"accuracy": 5}, "accuracy samples: a int cannot be iterated over"),
+        ({"accuracy": lambda outputs: outputs(5)}, "accuracy samples: a int"),
+        ({"labels": 5}, "labels: a int"),
+        ({"method": ["mse"]}, "mse, minmax, percentile"),
+        ({"temperature": None}, "temperature None is not a number"),
+        ({"abstain_threshold": "1"}, "abstain_threshold '1' is not a number"),
+        ({"max_drop": "0.3", "accuracy": []}, "max_drop '0.3' is not a number"),
+        ({"equalise": "no"}, "equalise 'no' is not True or False"),
+        ({"bias_correction": None}, "bias_correction None is not True or False"),
+        ({"preprocess": (12, 16)}, "preprocess is a tuple"),
+        ({"progress": None}, "progress None is not a function"),
     ],
 )
 def test_a_wrong_argument_is_named(settings: dict[str, Any], words: str) -> None:

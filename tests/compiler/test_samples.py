@@ -41,6 +41,15 @@ def test_the_kept_frames_are_an_even_draw_whatever_the_order() -> None:
     assert kept[0] == kept[1]
 
 
+def test_a_kept_frame_keeps_no_batch() -> None:
+    """Frames of a batch are views of it: to keep one of a thousand is not to keep the thousand."""
+    batch = normal(1000, 4)
+    sampler = Sampler(({"x": batch[i : i + 1]} for i in range(1000)), 10)
+    assert len(list(sampler)) == 1000
+    assert not any(np.shares_memory(frame["x"], batch) for *_, frame in sampler._held)
+    assert set(sampler.held()["x"][:, 0]) < set(batch[:, 0])
+
+
 def test_equal_frames_are_kept_as_often_as_they_come() -> None:
     sampler = Sampler(({"x": np.full((1, 1), i % 2, np.float32)} for i in range(10)), 6)
     assert len(list(sampler)) == 10
@@ -95,6 +104,14 @@ def test_labelled_samples_count() -> None:
         accuracy = build(dense(), X, accuracy=zip(X, labels, strict=True))[1].accuracy
         assert accuracy is not None
         assert (accuracy.samples, accuracy.float32) == (6, share)
+
+
+def test_fewer_frames_are_compared_where_fewer_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of large frames only a few are kept, and the report says how many its figures come from."""
+    assert build(dense(), normal(40, 4))[1].compared_samples == 40
+    monkeypatch.setattr("edgekern.compiler.frames_at_once", lambda graph: 2)
+    report = build(dense(), normal(40, 4))[1]
+    assert (report.calibration_samples, report.compared_samples) == (40, 8)
 
 
 # ---- labels -------------------------------------------------------------------------------------

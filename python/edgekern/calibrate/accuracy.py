@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgekern.calibrate.ranges import chunks, frames_per_chunk
-from edgekern.calibrate.samples import frames_of
+from edgekern.calibrate.samples import each, frames_of
 from edgekern.errors import InputError
 from edgekern.graph.graph import Graph
 from edgekern.preprocess import Preprocess
@@ -24,6 +24,7 @@ Outputs = Callable[[Iterable[Any]], "Array | dict[str, Array]"]  # samples -> th
 Measure = Callable[[Outputs], float]  # a share: 1 is perfect
 
 _WHAT = "accuracy sample"
+_NONE_RUN = "the accuracy function ran the network on no sample"
 _KEPT = 1 << 25  # elements of labelled samples kept for being asked again
 
 
@@ -77,7 +78,7 @@ class Labelled:
             yield batch, truth
 
     def _samples(self, pairs: Iterable[tuple[Any, int]], labels: list[int]) -> Iterator[Any]:
-        for number, pair in enumerate(pairs):
+        for number, pair in enumerate(each(pairs, f"{_WHAT}s")):
             try:
                 sample, label = pair
                 labels.append(operator.index(label))
@@ -101,7 +102,7 @@ class Measured:
             array, or a dict by name. Answers a share: 1 is perfect.
 
     Raises:
-        InputError: When called: the measure is no share.
+        InputError: When called: the measure is no share, or ran nothing.
     """
 
     def __init__(self, graph: Graph, preprocess: Preprocess | None, measure: Measure) -> None:
@@ -119,7 +120,7 @@ class Measured:
             frames = frames_of(self._graph, self._preprocess, samples, _WHAT)
             found = [run(batch) for batch in chunks(frames, frames_per_chunk(self._graph))]
             if not found:
-                raise InputError("the accuracy function ran the network on no sample")
+                raise InputError(_NONE_RUN)
             stacked = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
             self.samples += len(next(iter(stacked.values())))
             return stacked if len(stacked) > 1 else next(iter(stacked.values()))
@@ -134,6 +135,8 @@ class Measured:
                 f"the accuracy function answered {value:g}, not a share",
                 hint="1 is perfect: give 0.98, not 98.",
             )
+        if not self.samples:
+            raise InputError(_NONE_RUN, hint="Call what it gets: outputs(samples).")
         return value
 
 

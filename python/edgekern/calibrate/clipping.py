@@ -71,7 +71,7 @@ def check_method(method: str) -> str:
     Raises:
         InputError: It is none of METHODS.
     """
-    if method not in METHODS:
+    if method not in tuple(METHODS):  # also what has no hash
         raise InputError(f"calibration method {method!r} is not one of {', '.join(METHODS)}")
     return method
 

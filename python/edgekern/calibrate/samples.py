@@ -17,7 +17,7 @@ from edgekern.graph.run import fetch
 from edgekern.preprocess import Preprocess, check_depth
 from edgekern.types import Array
 
-__all__ = ["Sampler", "frames_of", "picture"]
+__all__ = ["Sampler", "each", "frames_of", "picture"]
 
 _ORDERS = {1: "gray", 3: "rgb", 4: "rgba"}
 
@@ -51,6 +51,18 @@ def picture(source: Any) -> tuple[Array, str]:
     return image, _ORDERS[image.shape[2]]
 
 
+def each(given: Iterable[Any], what: str) -> Iterator[Any]:
+    """An iterator over what the caller gives.
+
+    Raises:
+        InputError: It is one thing, not several.
+    """
+    try:
+        return iter(given)
+    except TypeError:
+        raise InputError(f"{what}: a {type(given).__name__} cannot be iterated over", hint="Give a list.") from None
+
+
 def frames_of(
     graph: Graph, preprocess: Preprocess | None, samples: Iterable[Any], what: str = "calibration sample"
 ) -> Iterator[dict[str, Array]]:
@@ -65,7 +77,7 @@ def frames_of(
     Raises:
         InputError: A sample does not fit; its number is named.
     """
-    for number, sample in enumerate(samples):
+    for number, sample in enumerate(each(samples, f"{what}s")):
         try:
             if preprocess is not None:
                 image, order = picture(sample)
@@ -128,8 +140,10 @@ class Sampler:
         for frame in self._frames:
             key = _key(frame)
             self._sum += key
-            place = heapq.heappush if len(self._held) < self._keep else heapq.heappushpop
-            place(self._held, (-key, self.count, frame))
+            full = len(self._held) == self._keep
+            if not full or -key > self._held[0][0]:
+                own = {name: x.copy() for name, x in frame.items()}  # a frame may be a view of a batch of many
+                (heapq.heapreplace if full else heapq.heappush)(self._held, (-key, self.count, own))
             self.count += 1
             yield frame
 
