@@ -24,6 +24,7 @@ from edgekern.types import Array
 __all__ = ["accept", "choose", "costs_of", "judged"]
 
 _COSTS = 8  # layers whose cost is told
+_WORTH = 0.005  # share of the noise that a message names: 1 % when rounded
 _SCANNED = 16  # frames that tell what a layer costs
 _LEFT = 0.25  # of the noise of activations, 6 dB
 
@@ -127,11 +128,12 @@ def accept(report: Report, settings: Settings, costs: Callable[[], tuple[Cost, .
     if found is None or settings.max_drop is None or _enough(found, settings):
         return
     report = replace(report, costs=costs())
-    told = "; ".join(str(cost) for cost in report.costs)
+    named = [cost for cost in report.costs if cost.share >= _WORTH or (cost.drop or 0) > 0]
+    told = "; ".join(str(cost) for cost in named or report.costs)
     raise AccuracyError(
         f"int8 reaches {found.int8:.2%} where float32 reaches {found.float32:.2%} on {found.samples} samples: "
         f"{found.drop:.2f} points lost, max_drop is {settings.max_drop:g}. Worst layers: {told}.",
-        hint=("" if settings.mixed else "Try mixed='auto'. ")
+        hint=("" if settings.mixed else "Try mixed='auto' (--mixed auto). ")
         + "Calibrate with more and typical samples, or train on with fewer extreme weights in the layers named.",
         report=report,
     )

@@ -173,7 +173,9 @@ def build(
     image = None if preprocess is None else (*preprocess.size, preprocess.depth)
     imported, data = read(source, image, preprocess.layout if preprocess else None, example)
     if settings.max_drop is not None and accuracy is None:
-        raise InputError("max_drop needs accuracy", hint="Give labelled samples or a function that measures.")
+        raise InputError(
+            "max_drop needs accuracy", hint="Give labelled samples or a function that measures (--accuracy CSV)."
+        )
     if preprocess is not None and len(imported.inputs) > 1:
         raise InputError(f"a Preprocess feeds one input; the model has {len(imported.inputs)}")
     graph, changes = optimise(_tempered(verify(imported), settings.temperature))

@@ -65,7 +65,7 @@ class Quantiser:
             self.graph, factors = equalise(self.graph, self._seen)
             if factors:
                 self._seen = observe_again(self.graph, factors, self._seen, self.sampler.held())
-                self.changes = (f"equalised: {len(factors)} tensors",)
+                self.changes = (f"equalised: {len(factors)} tensor{'s' * (len(factors) > 1)}",)
         self.ranges = ranges(self._seen, self._settings.method)
         self.ranges |= {name: min_max(self._seen[name]) for name in decisive(self.graph)}
 

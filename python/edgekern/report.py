@@ -104,7 +104,7 @@ class Cost:
 
     def __str__(self) -> str:
         points = "" if self.drop is None else f", alone {self.drop:.2f} points"
-        return f"{self.layer}: {self.share:.0%} of the noise ({self.weights:.0%} its weights){points}"
+        return f"{_short(self.layer)}: {self.share:.0%} of the noise ({self.weights:.0%} its weights){points}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +195,12 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{'SQNR dB':>8} {'MACs':>12} {'bytes':>10}  layer"]
         lines += [
-            f"{_text(n.sqnr):>8} {n.macs:12,} {n.bytes:10,}  {n.op} {n.name} {list(n.shape)}"
+            f"{_text(n.sqnr):>8} {n.macs:12,} {n.bytes:10,}  {n.op} {_short(n.name)} {list(n.shape)}"
             + (f" of {' + '.join(n.made_of)}" if n.made_of else "")
             for n in self.layers
         ]
-        lines += ["", f"Float against int8 on {self.compared_samples} samples:"]
+        seen = f"{self.compared_samples} samples" if self.compared_samples else "one random frame"
+        lines += ["", f"Float against int8 on {seen}:"]
         lines += [
             f"{o.name}: SQNR {_text(o.sqnr)} dB, greatest difference {o.greatest:.4g}, same class {o.same_class:.1%}"
             for o in self.outputs
@@ -214,11 +215,23 @@ class Report:
         weights = ", weights rounded to make up for each other" if self.rounding == "compensated" else ""
         ratio = self.source_bytes / max(self.bytes, 1)
         lines += [
-            f"{self.method} ranges from {self.calibration_samples} samples{weights}{biases}",
+            f"{self.method} ranges from {self.calibration_samples} samples{weights}{biases}"
+            if self.calibration_samples
+            else "integers of the source, no samples",
             f"{self.parameters:,} parameters, {self.macs:,} multiply-accumulates a frame",
             f"{self.bytes:,} bytes, the network has {self.source_bytes:,} ({ratio:.1f} times as many)",
         ]
         return "\n".join(lines)
+
+
+def _short(name: str) -> str:
+    """The first of the names that TFLite's converter joins for what it fused.
+
+    >>> _short("net/Relu;net/batch_norm;net/conv")
+    'net/Relu;…'
+    """
+    first, more, _ = name.partition(";")
+    return f"{first};…" if more else name
 
 
 def _decibels(written: float | None) -> float:

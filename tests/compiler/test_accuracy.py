@@ -125,6 +125,9 @@ def test_a_bad_model_is_refused_and_the_layer_to_blame_is_named(function: bool) 
     assert sum(cost.share for cost in report.costs) == pytest.approx(1, abs=1e-4)
     shares = [cost.share for cost in report.costs]
     assert shares == sorted(shares, reverse=True)
+    told = [cost for cost in report.costs if str(cost) in str(caught.value)]
+    assert told == [cost for cost in report.costs if cost.share >= 0.005 or cost.drop > 0]
+    assert told != list(report.costs)
 
 
 def test_a_share_of_noise_is_what_a_layer_would_save() -> None:

@@ -234,6 +234,14 @@ def test_the_report() -> None:
     assert report.worst(2)[0].sqnr <= report.worst(2)[1].sqnr
 
 
+def test_of_the_names_that_a_converter_joined_the_report_prints_the_first() -> None:
+    _, report = build(classifier(), pictures(), PRE, LABELS)
+    fused = replace(report.layers[0], name="net/Relu;net/batch_norm;net/conv")
+    told = str(replace(report, layers=(fused, *report.layers[1:])))
+    assert f" Conv2D net/Relu;… {list(fused.shape)}" in told
+    assert f" {report.layers[1].name} " in told
+
+
 def test_a_model_tells_its_report(compiled: edgekern.Model, tmp_path: Path) -> None:
     """From the file alone, all that the compiler said, decibels to a tenth."""
     artifact, report = build(classifier(), pictures(), PRE, LABELS, Settings(abstain_threshold=0.3))

@@ -183,6 +183,8 @@ def test_the_report_says_that_no_integer_was_touched() -> None:
         assert not report.bias_correction
         assert report.rounding == "nearest"
         assert "biases corrected" not in str(report)
+        seen = ("on one random frame", "integers of the source, no samples")
+        assert all((text in str(report)) == (samples is None) for text in seen)
 
 
 def test_biases_over_weights_of_the_source_are_ours() -> None:

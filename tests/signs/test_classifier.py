@@ -130,12 +130,12 @@ def test_unknown_channels_and_isa_are_refused(classifier: ek.SignClassifier) -> 
         ek.SignClassifier(isa="avx9")
 
 
-def labelled(outputs: int, classes: int, softmax: bool = True) -> ek.Model:
+def labelled(outputs: int, classes: int, softmax: bool = True, named: bool = True) -> ek.Model:
     """A model with a preprocess and labels, and as many equal outputs as asked for."""
     b = Builder((1, 12, 12, 3))
     x = b.reshape(b.linear("t0", classes), (1, classes))
     ports = {f"y{i}": b.softmax(x) if softmax else x for i in range(outputs)}
-    labels = tuple(f"class {i}" for i in range(classes))
+    labels = tuple(f"class {i}" for i in range(classes if named else 0))
     return ek.Model.from_bytes(write(Artifact(b.graph(ports), Preprocess((12, 12)), labels)))
 
 
@@ -151,9 +151,10 @@ def test_any_classifier_will_do() -> None:
         (lambda: labelled(1, 5, softmax=False), r"ends in Conv2D.*Add a Softmax"),
         (lambda: labelled(2, 5), r"\[\[1, 5\], \[1, 5\]\]"),
         (lambda: labelled(1, 1), "two or more classes"),
+        (lambda: labelled(1, 5, named=False), "this one has no labels"),
         (lambda: "signs.ekm", r"str, not a Model.*edgekern\.load"),
     ],
-    ids=["logits", "two outputs", "one class", "path"],
+    ids=["logits", "two outputs", "one class", "no labels", "path"],
 )
 def test_a_model_that_is_no_classifier_is_refused(model: object, words: str) -> None:
     with pytest.raises(InputError, match=words):

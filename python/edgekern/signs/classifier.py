@@ -165,7 +165,8 @@ def _check_classifier(model: object) -> None:
         raise InputError(f"model is a {type(model).__name__}, not a Model", hint="Load the file: edgekern.load(path).")
     if not model.takes_images or not model.labels:
         raise InputError(
-            "a classifier needs a model with a preprocess and labels",
+            "a classifier needs a model with a preprocess and labels; this one has no "
+            + ("labels" if model.takes_images else "preprocess" if model.labels else "preprocess and no labels"),
             hint="Compile it with preprocess=... and labels=... (--scale or another option of pictures, and --labels).",
         )
     shapes = [list(output.shape) for output in model.outputs]
