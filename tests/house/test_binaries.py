@@ -121,6 +121,33 @@ def test_a_planted_connection_is_caught(tmp_path: Path) -> None:
     assert outside(tools, library) == {"socket"}
 
 
+def mathematics(tools: Toolchain, objects: list[Path]) -> set[str]:
+    """Functions of libm that objects ask for: a static library would make its users name that library."""
+    roots = "sqrt|nearbyint|l?l?rint|l?l?round|floor|ceil|trunc|fma|fmod|exp2?|log2?|log10|pow|frexp|ldexp"
+    listing = tools.output("nm", "-u", *map(str, objects))
+    return {line.split()[-1] for line in listing.splitlines() if re.search(rf" U (?:{roots})f?$", line)}
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_the_library_asks_for_no_libm(arch: str, tmp_path: Path) -> None:
+    tools = Toolchain(arch)
+    sources = [path for path in all_files(arch) if "<cmath>" in path.read_text()]
+    assert sources
+    assert mathematics(tools, list(tools.compile_all(sources, tmp_path, *RELEASE).values())) == set()
+
+
+def test_a_planted_root_is_caught(tmp_path: Path) -> None:
+    tools = Toolchain(NATIVE)
+    source = tmp_path / "planted.cc"
+    source.write_text(
+        "#include <cmath>\nfloat f(float x) { return std::sqrt(x); }\ndouble g(double x) { return std::exp(x); }\n"
+    )
+    assert mathematics(tools, [tools.compile(source, tmp_path / "planted.o", "-O2", "-fmath-errno")]) == {
+        "sqrtf",
+        "exp",
+    }
+
+
 def test_every_isa_file_has_its_row() -> None:
     stems = {isa_stem(p) for arch in ARCHES for p in isa_files(arch)}
     assert stems <= set(isa_table())

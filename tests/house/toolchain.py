@@ -18,7 +18,7 @@ import pytest
 REPO = Path(__file__).resolve().parents[2]
 CPP = REPO / "cpp"
 BASE_FLAGS = ["-std=c++17", "-fPIC", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti"]
-BASE_FLAGS += ["-fvisibility=hidden", "-fno-threadsafe-statics", "-w"]
+BASE_FLAGS += ["-fvisibility=hidden", "-fno-threadsafe-statics", "-fno-math-errno", "-w"]
 
 
 @dataclass(frozen=True)
