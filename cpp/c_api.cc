@@ -56,6 +56,7 @@ ek_status tensor_info(const ek_model* model, int32_t index, bool input, ek_tenso
   for (int i = 0; i < port.rank; ++i) full.shape[i] = tensor.dims[port.perm[i]];
   full.scale = tensor.scale;
   full.zero_point = tensor.zero_point;
+  full.inside = static_cast<ek_dtype>(tensor.dtype);
   return give(full, info);
 }
 

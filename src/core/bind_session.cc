@@ -107,8 +107,7 @@ class Model {
       py::tuple shape(static_cast<size_t>(t.rank));
       for (int32_t d = 0; d < t.rank; ++d) shape[static_cast<size_t>(d)] = t.shape[d];
       py::dict d = info(t.name, t.dtype, shape, t.scale, t.zero_point);
-      const ek::Span<const ek::PortRecord>& records = input ? view().inputs : view().outputs;
-      d["inside"] = static_cast<int>(view().tensors[records[static_cast<size_t>(i)].tensor].dtype);
+      d["inside"] = static_cast<int>(t.inside);
       list.append(d);
     }
     return list;

@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgekern.artifact import write
+from edgekern.artifact import Artifact, write
 from edgekern.errors import EdgekernError
 from edgekern.model import Model
+from edgekern.types import DType, Quant, TensorType
 from native import program, run
-from sample_models import classifier
+from sample_models import Builder, classifier
 
 HERE = Path(__file__).parent
 CLASSES = 5
@@ -76,6 +77,8 @@ class Cffi:
         chosen = self.ffi.new("ek_session_options *", {"struct_size": self.ffi.sizeof("ek_session_options"), **options})
         session = self.ffi.new("ek_session **")
         capi.check(self.lib.ek_session_create(model[0], chosen, session))
+        self.output = self.ffi.new("ek_tensor_info *", {"struct_size": self.ffi.sizeof("ek_tensor_info")})
+        capi.check(self.lib.ek_model_output(model[0], 0, self.output))
         self.lib.ek_model_free(model[0])
         self.session = self.ffi.gc(session[0], self.lib.ek_session_free)
 
@@ -95,6 +98,33 @@ def test_cffi_gives_the_same_bytes(golden: Golden) -> None:
     boxes = c.ffi.from_buffer("ek_box[]", golden.boxes)
     c.capi.check(c.lib.ek_session_run_regions(c.session, frame, boxes, len(golden.boxes), c.buffer(y), 1, 0))
     assert y.tobytes() == golden.of_boxes
+
+
+def of_one_conv(wide: bool) -> bytes:
+    """A convolution whose result is int16, or int8."""
+    b = Builder((1, 6, 7, 3))
+    y = b.conv("t0", 5, 3)
+    if wide:
+        b.types[y] = TensorType(b.shape(y), DType.INT16, Quant(2.0**-12, 0))
+        b.nodes[0] = replace(b.nodes[0], op=replace(b.nodes[0].op, clamp=(-32768, 32767)))
+    return write(Artifact(b.graph({"y": y})))
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["int8", "int16"])
+def test_a_caller_knows_what_a_raw_output_is(wide: bool, tmp_path: Path) -> None:
+    """Before the first run: dtype and so the bytes of the buffer."""
+    data = of_one_conv(wide)
+    (tmp_path / "net.ekm").write_bytes(data)
+    c = Cffi(tmp_path / "net.ekm")
+    kinds = {c.lib.EK_INT8: np.int8, c.lib.EK_INT16: np.int16}
+    assert c.output.dtype == c.lib.EK_FLOAT32
+    x = np.random.default_rng(4).integers(0, 256, (1, 6, 7, 3)).astype(np.uint8)
+    y = np.zeros(tuple(c.output.shape)[: c.output.rank], kinds[c.output.inside])
+    c.capi.check(c.lib.ek_session_run(c.session, c.buffer(x), 1, c.buffer(y), 1, 1, 1))
+    want = Model.from_bytes(data, selftest=False).run(x, raw=True)
+    assert want.dtype == y.dtype == (np.int16 if wide else np.int8)
+    assert np.array_equal(y, want)
+    assert len(np.unique(y)) > 20
 
 
 def test_refusals_carry_words(golden: Golden) -> None:

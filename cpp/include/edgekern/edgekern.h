@@ -48,6 +48,7 @@ typedef struct ek_tensor_info {
   int64_t shape[6]; /* of the caller's tensor; shape[0] is the batch, given as 1 */
   float scale;      /* real = scale * (q - zero_point), of the int8 or int16 tensor inside */
   int32_t zero_point;
+  ek_dtype inside;  /* EK_INT8, EK_INT16 or EK_FLOAT32: of the tensor inside, which a raw output is */
 } ek_tensor_info;
 
 typedef struct ek_model_info {
