@@ -102,7 +102,7 @@ def strip(kernel: str, rng: np.random.Generator, mix: tuple[bool, bool], m: int,
     scale, clamp = multipliers(rng, n, reach / (20000 if wide_out else 90)), clamp_of(rng, wide_out)
     padded = -(-k // tile["kr"]) * tile["kr"]
     elem = 2 if wide_out else 1
-    held = [np.zeros((m, padded), np.int16) for _ in range(2)]
+    held = [rng.integers(-(2**15), 2**15, (m, padded)).astype(np.int16) for _ in range(2)]  # anything, behind k
     memory = [Guarded.holding(h) for h in held]
     given = Guarded.holding(stored(x))
     for i in range(m):  # by the engine's own split, row for row

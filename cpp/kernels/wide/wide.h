@@ -23,7 +23,7 @@ struct WideOut {
 struct WideConvArgs {
   const int16_t* high;  ///< [m][k]: high bytes; of an 8-bit input the values less their zero point
   const int16_t* low;   ///< [m][k]: low bytes, or null for an 8-bit input
-  int32_t m, k;         ///< k is padded with zeros to whole steps of the row
+  int32_t m, k;         ///< k in whole steps of the row; behind a window w is 0, the planes hold anything
   const int8_t* w;      ///< one panel
   const int32_t* bias;
   const float* scale;

@@ -5,6 +5,7 @@
 /// A convolution gathers the windows of a few pixels of an output row into planes of int16 (high bytes and low bytes,
 /// or the values of an 8-bit input less their zero point) and multiplies them by all panels; a fully connected layer is
 /// the window of one pixel. Weights beyond 8 bits are several kernels: their windows are the same rows again.
+/// Longer than 300 lines: the drivers of a family, which agree on what an element and a result are.
 #include <cstring>
 
 #include "runtime/groups/groups.h"
