@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from edgekern import quant
@@ -136,3 +138,32 @@ def every_op(seed: int = 0) -> Artifact:
         KnownAnswer.random(graph, seed),
         {"source": "tests", "note": "every op"},
     )
+
+
+def mixed_elements(seed: int = 0) -> Artifact:
+    """Bytes outside, int16 inside: every operator that takes both, with one side of each in int16 at least."""
+    make = registry()
+    b = Builder((1, 12, 14, 3), seed)
+    half, small = (int(np.float32(v).view(np.int32)) for v in (0.5, 2e-3))
+    x = b.conv("t0", 9, 3, stride=2, pad=1)  # 6 x 7
+    y = b.conv(b.depthwise(x), 9, 1)
+    x = b.add(make["Add"](0, half, small), (x, y), b.shape(x))
+    x = b.add(make["Affine"](), (x,), b.shape(x), b.weighted((9,), 9))
+    mean = b.add(make["Mean"](float(np.float32(1e-4))), (x,), (1, 1, 1, 9))
+    x = b.add(make["Mul"](float(np.float32(0.02))), (x, mean), b.shape(x))
+    x = b.add(make["Concat"](3), (x, y), (1, 6, 7, 18))
+    x = b.add(make["Transpose"]((0, 3, 1, 2)), (x,), (1, 18, 6, 7))
+    x = b.add(make["Slice"](1, 1, 8, 2), (x,), (1, 8, 6, 7))
+    x = b.reshape(x, (1, 12, 4, 7))
+    narrow = {"t0", y, mean}
+    finer = {"t1": 40, "t2": 0.3, "t3": 0.2, "t5": 40}  # multipliers are drawn for bytes on both sides
+    for name, factor in finer.items():
+        b.constants[f"{name}.2"] *= np.float32(factor)
+    for i, node in enumerate(b.nodes):
+        if node.output in narrow:
+            continue
+        b.types[node.output] = TensorType(b.shape(node.output), DType.INT16, Quant(2.0**-9, 0))
+        if hasattr(node.op, "clamp"):
+            b.nodes[i] = replace(node, op=replace(node.op, clamp=(-32768, 32767)))
+    graph = b.graph({"x": x, "mean": mean})
+    return Artifact(graph, Preprocess((12, 14)), known_answer=KnownAnswer.random(graph, seed))

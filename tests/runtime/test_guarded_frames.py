@@ -19,7 +19,7 @@ from edgekern.model import Model
 from edgekern.ops import registry
 from edgekern.preprocess import CHANNELS, Preprocess
 from edgekern.types import DType
-from sample_models import Builder, every_op
+from sample_models import Builder, every_op, mixed_elements
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "kernels"))
 
@@ -104,8 +104,9 @@ def test_tensors_are_read_and_results_written_exactly(kind: DType, end: str, cap
 
 @pytest.mark.parametrize("cap", CAPS)
 @pytest.mark.parametrize("end", ENDS)
-def test_a_net_of_every_operator_keeps_to_its_memory(end: str, cap: str) -> None:
-    check_tensors(Model.from_bytes(write(every_op()), isa=cap), np.random.default_rng(7), end, "every op")
+@pytest.mark.parametrize("net", [every_op, mixed_elements], ids=["int8", "int16"])
+def test_a_net_of_every_operator_keeps_to_its_memory(net: Callable[[], Artifact], end: str, cap: str) -> None:
+    check_tensors(Model.from_bytes(write(net()), isa=cap), np.random.default_rng(7), end, net.__name__)
 
 
 def check_tensors(model: Model, draw: np.random.Generator, end: str, where: object) -> None:

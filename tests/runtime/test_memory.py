@@ -14,15 +14,20 @@ from edgekern.errors import InputError, MemoryLimitError
 from edgekern.model import Model
 from edgekern.ops import registry
 from native import program, run
-from sample_models import Builder, classifier, every_op
+from sample_models import Builder, classifier, every_op, mixed_elements
 
 
 def signs() -> bytes:
     return resources.files("edgekern.signs").joinpath("signs.ekm").read_bytes()
 
 
-MODELS = {"classifier": lambda: write(classifier()), "every op": lambda: write(every_op()), "signs": signs}
-FRAMES = {"classifier": 10_000, "every op": 4000, "signs": 2000}
+MODELS = {
+    "classifier": lambda: write(classifier()),
+    "every op": lambda: write(every_op()),
+    "int16": lambda: write(mixed_elements()),
+    "signs": signs,
+}
+FRAMES = {"classifier": 10_000, "every op": 4000, "int16": 2000, "signs": 2000}
 
 
 @pytest.mark.parametrize(("flags", "code"), [((), 0), (("-DPLANT",), 1)], ids=["none", "one planted malloc is seen"])
@@ -39,6 +44,12 @@ def test_the_sample_net_has_every_operator_and_several_outputs() -> None:
     graph = every_op().graph
     assert {type(node.op) for node in graph.nodes} == set(registry().values())
     assert len(graph.outputs) > 1
+
+
+def test_the_int16_net_has_every_operator_that_takes_it() -> None:
+    graph = mixed_elements().graph
+    wide = {type(n.op) for n in graph.nodes if any(graph.types[t].wide for t in (*n.inputs, n.output))}
+    assert wide == {kind for kind in registry().values() if kind.takes_wide()}
 
 
 def test_the_limit_is_exact() -> None:
