@@ -110,7 +110,8 @@ def compile(
             it did to the sum over the samples.
         temperature: Divides the logits before the final softmax.
         abstain_threshold: Least confidence that is not an abstention.
-        accuracy: Labelled samples (sample as in `calibration`, class number), or a function that measures: it gets
+        accuracy: Labelled samples (sample as in `calibration`, class number; a list or other collection, as forms are
+            judged again for `mixed` and a refusal), or a function that measures: it gets
             `outputs(samples)`, which gives the stacked outputs of samples, and answers a share of 1, such as the share
             that is right. The float network and its integer form are both judged, for the report.
         max_drop: Points (hundredths of accuracy) that the integer form may lose; 0.3 is a usual demand.

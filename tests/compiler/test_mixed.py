@@ -118,6 +118,23 @@ def test_a_refusal_costs_int16_tensors_as_int16() -> None:
     assert wide["Conv_r"].weights > 0.9
 
 
+@pytest.mark.parametrize("again", [True, False], ids=["list", "generator"])
+def test_more_labelled_samples_than_are_kept(again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list is judged whole every time; of a generator later forms see what was kept, and the report says so."""
+    monkeypatch.setattr("edgekern.calibrate.accuracy._KEPT", 32 * X[0].size)
+    proto = net()
+    truth = wanted(proto, {"x": X})["y"].argmax(1)
+    truth[-10:] = (truth[-10:] + 1) % 6
+    pairs: Any = list(zip(X, truth, strict=True))
+    plain = build(proto, X, settings=Settings(), accuracy=pairs)[1].accuracy
+    assert plain is not None
+    assert (plain.samples, plain.float32) == (48, pytest.approx(38 / 48))
+    settings = Settings(mixed="auto")
+    found = build(proto, X, settings=settings, accuracy=pairs if again else iter(pairs))[1].accuracy
+    assert found is not None
+    assert (found.samples, found.float32) == ((48, plain.float32) if again else (32, 1.0))
+
+
 def test_a_logarithm_of_0_by_rounding_hides_no_other_noise() -> None:
     """Small sigmoids round to 0, whose logarithm is infinite: in integers it ends, and so it does in the scan."""
     nodes = [node("MatMul", "x w", "a"), node("Sigmoid", "a", "s"), node("Log", "s", "l"), node("MatMul", "l v", "y")]

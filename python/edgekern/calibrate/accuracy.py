@@ -31,7 +31,8 @@ _KEPT = 1 << 25  # elements of labelled samples kept for being asked again
 class Labelled:
     """Share of labelled samples whose greatest output has their number.
 
-    The samples are streamed once; as many of them as fit are kept for the next call.
+    Samples that fit are kept for the next call. Of more, a collection is gone through again; a generator cannot be, and
+    the next call sees those that were kept.
 
     Args:
         graph: Whose first output names the class.
@@ -65,7 +66,8 @@ class Labelled:
         if self._pairs is None:
             yield from self._kept
             return
-        pairs, self._pairs = self._pairs, None
+        pairs = each(self._pairs, f"{_WHAT}s")
+        once = pairs is self._pairs
         labels: list[int] = []
         frames = frames_of(self._graph, self._preprocess, self._samples(pairs, labels), _WHAT)
         paired = ({**frame, _WHAT: np.array([labels[-1]])} for frame in frames)
@@ -76,9 +78,13 @@ class Labelled:
             if room >= 0 or not self._kept:
                 self._kept.append((batch, truth))
             yield batch, truth
+        if once or room >= 0:
+            self._pairs = None
+        else:
+            self._kept = []
 
-    def _samples(self, pairs: Iterable[tuple[Any, int]], labels: list[int]) -> Iterator[Any]:
-        for number, pair in enumerate(each(pairs, f"{_WHAT}s")):
+    def _samples(self, pairs: Iterator[tuple[Any, int]], labels: list[int]) -> Iterator[Any]:
+        for number, pair in enumerate(pairs):
             try:
                 sample, label = pair
                 labels.append(operator.index(label))

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -179,17 +180,25 @@ def _preprocess(network: Path, given: Mapping[str, Any]) -> Preprocess:
     )
 
 
-def _labelled(stack: ExitStack, table: Path, names: Sequence[str]) -> Iterator[tuple[Any, int]]:
+def _labelled(stack: ExitStack, table: Path, names: Sequence[str]) -> Iterable[tuple[Any, int]]:
     """The pictures or tensors of a CSV that lie beside it, with their class numbers; the CSV is checked at once."""
     lines = read_labels(table)
     classes = len(names) or None  # the compiler knows how many there are
     truth = [class_number(line, names, classes) for line in lines]
     folder = stack.enter_context(Folder(table.parent))
+    return _Labelled(folder, tuple(zip((line.file for line in lines), truth, strict=True)))
 
-    def sample(file: str) -> Any:
-        return _tensor(table.parent / file) if file.endswith(".npy") else folder.read(file)
 
-    return ((sample(line.file), number) for line, number in zip(lines, truth, strict=True))
+@dataclass(frozen=True)
+class _Labelled:
+    """Samples with their class numbers, read anew each time they are gone through."""
+
+    folder: Folder
+    rows: tuple[tuple[str, int], ...]
+
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
+        for file, number in self.rows:
+            yield _tensor(self.folder.path / file) if file.endswith(".npy") else self.folder.read(file), number
 
 
 def _tensor(path: Path) -> np.ndarray[Any, Any]:
