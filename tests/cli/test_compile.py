@@ -20,6 +20,8 @@ onnx = pytest.importorskip("onnx", reason="compiling needs the extra `compile`")
 pytest.importorskip("flatbuffers", reason="compiling needs the extra `compile`")
 Image = pytest.importorskip("PIL.Image", reason="the command line needs the extra `cli`")
 
+from edgekern.cli.pictures import Folder  # noqa: E402
+
 
 def network(path: Path, op: str = "Relu", height: int | str = 12, layout: str = "nchw", softmax: bool = False) -> Path:
     """Writes conv 3x3 -> op -> global average -> 4 classes, 3 x height x 16."""
@@ -144,6 +146,13 @@ def test_accuracy_is_measured_and_demanded(tmp_path: Path, pictures: Path, capsy
     assert "truth.csv:2: 0.png has the label 'e'" in capsys.readouterr().err
     assert main([*command, "--max-drop", "1", "-o", str(tmp_path / "judged.ekm")]) == 1
     assert "max_drop needs accuracy" in capsys.readouterr().err
+
+
+def test_labelled_pictures_are_found_by_name(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of a CSV may hold far more than its pictures: it is not searched."""
+    monkeypatch.setattr(Path, "rglob", lambda *_: pytest.fail("the folder was searched"))
+    with Folder(pictures) as folder:
+        assert folder.read("0.png").shape[2] == 3
 
 
 def test_an_open_size_is_asked_for(tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:

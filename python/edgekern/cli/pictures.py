@@ -10,6 +10,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +81,6 @@ class Folder:
         self.path = path
         self._tar: tarfile.TarFile | None = None
         if path.is_dir():
-            found = (p for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
-            self.names = sorted(str(p.relative_to(path)) for p in found)
             return
         try:
             self._tar = tarfile.open(path)  # noqa: SIM115  (stays open as long as the folder)
@@ -93,7 +92,14 @@ class Folder:
                 hint="Give a folder of pictures, or a whole tar of them.",
             ) from error
         self._members = {m.name.removeprefix("./"): m for m in members}
-        self.names = [n for n in self._members if Path(n).suffix.lower() in ENDINGS]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of all pictures, a directory's sorted; those of a labels CSV are read without."""
+        if self._tar is not None:
+            return [n for n in self._members if Path(n).suffix.lower() in ENDINGS]
+        found = (p for p in self.path.rglob("*") if p.suffix.lower() in ENDINGS)
+        return sorted(str(p.relative_to(self.path)) for p in found)
 
     def __enter__(self) -> Folder:
         return self
