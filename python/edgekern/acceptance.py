@@ -129,10 +129,10 @@ def accept(report: Report, settings: Settings, costs: Callable[[], tuple[Cost, .
         return
     report = replace(report, costs=costs())
     named = [cost for cost in report.costs if cost.share >= _WORTH or (cost.drop or 0) > 0]
-    told = "; ".join(str(cost) for cost in named or report.costs)
+    told = "; ".join(map(str, named or report.costs)) or "none that adds noise on the calibration samples"
     raise AccuracyError(
         f"int8 reaches {found.int8:.2%} where float32 reaches {found.float32:.2%} on {found.samples} samples: "
-        f"{found.drop:.2f} points lost, max_drop is {settings.max_drop:g}. Worst layers: {told}.",
+        f"{found.drop:.2f} points lost, max_drop is {float(settings.max_drop):g}. Worst layers: {told}.",
         hint=("" if settings.mixed else "Try mixed='auto' (--mixed auto). ")
         + "Calibrate with more and typical samples, or train on with fewer extreme weights in the layers named.",
         report=report,

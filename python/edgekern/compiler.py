@@ -203,10 +203,9 @@ def build(
         provenance=provenance,
     )
     report = report_of(settings, sampler, graph, integer, len(data), changes, progress)
-    if measured is not None:
-        report = replace(report, accuracy=measured)
-        accept(report, settings, lambda: costs_of(make, integer, judge))
+    report = replace(report, accuracy=measured)
     report = replace(report, bytes=final_size(artifact, report))
+    accept(report, settings, lambda: costs_of(make, integer, judge))
     return replace(artifact, provenance={**provenance, "report": report.to_json()}), report
 
 

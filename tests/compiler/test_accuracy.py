@@ -122,6 +122,8 @@ def test_a_bad_model_is_refused_and_the_layer_to_blame_is_named(function: bool) 
     assert worst.weights < 0.1
     assert worst.drop > 5
     assert report.accuracy.drop > 5
+    judge = measure if function else zip(X, truth, strict=True)
+    assert report.bytes == build(proto, X, settings=Settings("minmax", equalise=False), accuracy=judge)[1].bytes
     assert sum(cost.share for cost in report.costs) == pytest.approx(1, abs=1e-4)
     shares = [cost.share for cost in report.costs]
     assert shares == sorted(shares, reverse=True)
@@ -151,6 +153,15 @@ def test_a_share_of_noise_is_what_a_layer_would_save() -> None:
     together = energy({n.tensor for n in noise})
     assert together == pytest.approx(sum(n.both for n in noise), rel=0.3)
     assert energy(set()) == 0
+
+
+def test_a_refusal_without_noise_says_so() -> None:
+    """Zeros are exact in every layer; the measure finds another fault."""
+    answers = iter([0.9, 0.8])
+    with pytest.raises(AccuracyError, match=r"Worst layers: none that adds noise on the calibration samples\."):
+        edgekern.compile(
+            three_layers(), calibration=X * 0, accuracy=lambda o: next(answers) + 0 * o(X).size, max_drop=1
+        )
 
 
 def test_every_long_step_tells_how_far_it_is() -> None:
