@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,6 +114,23 @@ def test_names_say_something(repo: Path) -> None:
     folders = ("cpp", "src", "python", "tests", "bench", "examples", "docs")
     paths = [p.relative_to(repo) for f in folders for p in (repo / f).rglob("*")]
     assert empty_names(paths) == []
+
+
+def test_no_two_test_files_share_a_name(repo: Path) -> None:
+    """pytest imports each by its name alone, and stops before the first test where two have the same."""
+    assert names_twice(repo / "tests") == []
+
+
+def test_a_name_given_twice_is_caught(tmp_path: Path) -> None:
+    for name in ("a/test_x.py", "b/test_x.py", "b/test_y.py", "a/conftest.py", "b/conftest.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert names_twice(tmp_path) == ["test_x.py"]
+
+
+def names_twice(tests: Path) -> list[str]:
+    """Names of test files that more than one folder has."""
+    return [name for name, count in Counter(path.name for path in tests.rglob("test_*.py")).items() if count > 1]
 
 
 def test_an_empty_name_is_caught() -> None:

@@ -60,14 +60,10 @@ def compile(
         int | None, typer.Option(help="1/256 of a box's side that is added all round before a crop; 0.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Text file with the classes' names, one a line.")] = None,
-    method: Annotated[
-        str, typer.Option(help="How ranges are chosen: mse (least squared error), minmax or percentile (99.99).")
-    ] = "mse",
+    method: Annotated[str, typer.Option(help="How ranges are chosen: mse, minmax or percentile.")] = "mse",
     bias_correction: Annotated[bool, typer.Option(help="Make up for the mean error of each channel.")] = True,
     equalise: Annotated[bool, typer.Option(help="Bring channels of far different ranges together.")] = True,
-    rounding: Annotated[
-        str, typer.Option(help="Of weights: compensated (they make up for each other's rounding) or nearest.")
-    ] = "compensated",
+    rounding: Annotated[str, typer.Option(help="Of weights: compensated or nearest.")] = "compensated",
     temperature: Annotated[float, typer.Option(help="Divides the logits before the final softmax.")] = 1.0,
     abstain_threshold: Annotated[float, typer.Option(help="Least confidence that is not an abstention.")] = 0.0,
     accuracy: Annotated[
@@ -78,15 +74,11 @@ def compile(
         ),
     ] = None,
     max_drop: Annotated[
-        float | None,
-        typer.Option(help="Refuse a model that loses more percentage points of --accuracy than this, such as 0.3."),
+        float | None, typer.Option(help="Refuse a model that loses more points of --accuracy than this, such as 0.3.")
     ] = None,
     mixed: Annotated[
         str | None,
-        typer.Option(
-            help="auto: hold the activations that lose most in 16 bits, as many as --max-drop needs, or until three "
-            "quarters of their noise are gone."
-        ),
+        typer.Option(help="auto: 16 bits for the activations that lose most, or for as many as --max-drop needs."),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as one HTML page, too.")] = None,
     as_json: Json = False,
