@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-__all__ = ["Accuracy", "Cost", "Layer", "OutputError", "Removed", "Report"]
+__all__ = ["Accuracy", "Cost", "Layer", "OutputError", "Removed", "Report", "shown_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Cost:
 
     def __str__(self) -> str:
         points = "" if self.drop is None else f", alone {self.drop:.2f} points"
-        return f"{_short(self.layer)}: {self.share:.0%} of the noise ({self.weights:.0%} its weights){points}"
+        return f"{shown_name(self.layer)}: {self.share:.0%} of the noise ({self.weights:.0%} its weights){points}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{'SQNR dB':>8} {'MACs':>12} {'bytes':>10}  layer"]
         lines += [
-            f"{_text(n.sqnr):>8} {n.macs:12,} {n.bytes:10,}  {n.op} {_short(n.name)} {list(n.shape)}"
+            f"{_text(n.sqnr):>8} {n.macs:12,} {n.bytes:10,}  {n.op} {shown_name(n.name)} {list(n.shape)}"
             + (f" of {' + '.join(n.made_of)}" if n.made_of else "")
             for n in self.layers
         ]
@@ -224,10 +224,10 @@ class Report:
         return "\n".join(lines)
 
 
-def _short(name: str) -> str:
+def shown_name(name: str) -> str:
     """The first of the names that TFLite's converter joins for what it fused.
 
-    >>> _short("net/Relu;net/batch_norm;net/conv")
+    >>> shown_name("net/Relu;net/batch_norm;net/conv")
     'net/Relu;…'
     """
     first, more, _ = name.partition(";")

@@ -109,6 +109,7 @@ def test_the_page_has_every_layer_with_the_reports_figures(made: Path) -> None:
     for figure in (f"arena {memory.arena:,}", f"{report.parameters:,} parameters", f"{report.source_bytes:,} bytes"):
         assert figure in page
     assert loaded.provenance["source_sha256"] in page
+    assert "mse ranges, weights rounded to make up for each other, biases corrected; compared on 6" in page
 
 
 def test_plots_show_the_values(made: Path) -> None:
@@ -224,6 +225,20 @@ def test_a_file_without_report_has_a_page_too(made: Path, tmp_path: Path) -> Non
     assert [r[6:8] for r in layer_rows(page)] == [r[6:8] for r in whole]
     assert all(r[8] == "" for r in layer_rows(page))
     assert "holds no report" in page
+
+
+def test_of_joined_names_the_page_shows_the_first_and_holds_all(tmp_path: Path) -> None:
+    onnx.save(network(";net/batch_norm;net/conv"), tmp_path / "net.onnx")
+    (tmp_path / "tensors").mkdir()
+    np.save(tmp_path / "tensors" / "0.npy", normal(1, 3, 10, 12))
+    assert main(command(tmp_path, tmp_path / "net.ekm", tmp_path / "page.html")) == 0
+    report = edgekern.load(tmp_path / "net.ekm").report
+    assert report is not None
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for row, layer in zip(layer_rows(page), report.layers, strict=True):
+        assert ";net/batch_norm;" in layer.name
+        assert row[1] == layer.name.partition(";")[0] + ";…"
+        assert f'title="{layer.name}"' in page
 
 
 def test_a_fused_step_is_shown_at_each_of_its_layers(made: Path) -> None:

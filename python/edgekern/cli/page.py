@@ -16,7 +16,7 @@ from edgekern.artifact.report import layers_of
 from edgekern.cli.figures import bars, clean, dots, short
 from edgekern.graph.graph import Graph
 from edgekern.plan import OpProfile
-from edgekern.report import Layer, Report
+from edgekern.report import Layer, Report, shown_name
 from edgekern.types import DType
 
 __all__ = ["live_bytes", "report_page", "step_of"]
@@ -126,8 +126,9 @@ def _headline(
 def _calibration(report: Report) -> tuple[str, str, str]:
     if not report.calibration_samples:
         return "calibration", "none", "the source's own integers; compared on one random frame"
+    weights = ", weights rounded to make up for each other" if report.rounding == "compensated" else ""
     biases = ", biases corrected" if report.bias_correction else ""
-    remark = f"{report.method} ranges{biases}; compared on {report.compared_samples}"
+    remark = f"{report.method} ranges{weights}{biases}; compared on {report.compared_samples}"
     return "calibration", f"{report.calibration_samples:,} samples", remark
 
 
@@ -163,13 +164,13 @@ def live_bytes(graph: Graph) -> list[int]:
 def _plots(
     graph: Graph, layers: Sequence[Layer], worst: Sequence[int], report: Report | None, facts: Mapping[str, Any]
 ) -> Iterable[str]:
-    names = [f"{k}. {n.name}" for k, n in enumerate(layers, 1)]
+    names = [f"{k}. {shown_name(n.name)}" for k, n in enumerate(layers, 1)]
     if report is not None:
         told = [f"{name}: {decibels(n.sqnr)} dB" for name, n in zip(names, layers, strict=True)]
         plot = dots([n.sqnr for n in layers], told, "SQNR of each layer in dB", worst)
         yield _figure("<b>SQNR</b>, dB: int8 against float32 after each layer; more is better", plot)
         listed = (
-            f"<li>{k + 1}: {_breakable(layers[k].name)} ({clean(layers[k].op)}) {decibels(layers[k].sqnr)} dB</li>"
+            f"<li>{k + 1}: {_name(layers[k].name)} ({clean(layers[k].op)}) {decibels(layers[k].sqnr)} dB</li>"
             for k in worst
         )
         if worst:
@@ -242,7 +243,7 @@ def _layer_table(
         time = f"{step.nanoseconds / 1000:,.2f}" if step is not None and step.name == layer.name else ""
         rows.append(
             f'<tr{marked if k in worst else ""}><td class="n">{k + 1}</td>'
-            f'<td class="name">{_breakable(layer.name)}</td><td>{clean(" + ".join(layer.made_of))}</td>'
+            f'<td class="name">{_name(layer.name)}</td><td>{clean(" + ".join(layer.made_of))}</td>'
             f"<td>{clean(layer.op)}</td><td>{'&#xd7;'.join(map(str, layer.shape))}</td>"
             f'<td class="n">{inside}</td><td class="n">{layer.macs:,}</td><td class="n">{layer.bytes:,}</td>'
             f'<td class="n db">{decibels(layer.sqnr) if known else ""}</td><td class="kernel">{_breakable(kernel)}</td>'
@@ -252,6 +253,12 @@ def _layer_table(
     return (
         f'<div class="wide"><table id="layers"><thead><tr>{cells}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
     )
+
+
+def _name(name: str) -> str:
+    """A layer's name; what it leaves out of a long one comes up under the pointer."""
+    shown = _breakable(shown_name(name))
+    return shown if shown_name(name) == name else f'<span title="{clean(name)}">{shown}</span>'
 
 
 def _history(report: Report | None) -> Iterable[str]:
