@@ -11,9 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from edgekern.importers import _tflite_ops, _tflite_shapes, _tflite_slices, _tflite_upsampling  # noqa: F401  (fill HANDLERS)
-from edgekern.importers.onnx import OPSETS, supported
-from edgekern.importers.tflite import HANDLERS
+from edgekern.importers import onnx, tflite
 
 PAGE = Path(__file__).parent / "models.md"
 
@@ -151,7 +149,7 @@ def framework_table() -> str:
 def page(text: str) -> str:
     """The page with its tables made anew."""
     made = {"operators": operator_table(), "frameworks": framework_table()}
-    text = re.sub(r"opset \d+ to \d+", f"opset {OPSETS[0]} to {OPSETS[1]}", text)
+    text = re.sub(r"opset \d+ to \d+", f"opset {onnx.OPSETS[0]} to {onnx.OPSETS[1]}", text)
     for name, table in made.items():
         begin, end = f"<!-- {name}: made by docs/tables.py -->\n", f"<!-- end of {name} -->"
         before, rest = text.split(begin)
@@ -161,12 +159,12 @@ def page(text: str) -> str:
 
 def _by_format() -> Mapping[str, set[str]]:
     """Names of the operators that are read, by column."""
-    onnx = set(supported())
-    integer = {name for name in onnx if name.startswith(("QLinear", "com.microsoft.Q"))}
+    names = set(onnx.supported())
+    integer = {name for name in names if name.startswith(("QLinear", "com.microsoft.Q"))}
     return {
-        COLUMNS[0]: onnx - integer,
+        COLUMNS[0]: names - integer,
         COLUMNS[1]: {name.removeprefix("com.microsoft.") for name in integer},
-        COLUMNS[2]: set(HANDLERS),
+        COLUMNS[2]: set(tflite.supported()),
     }
 
 

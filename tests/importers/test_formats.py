@@ -17,7 +17,7 @@ from onnx.defs import get_schema  # noqa: E402
 import edgekern  # noqa: E402
 from edgekern.importers import _pointwise, _tflite_ops  # noqa: E402
 from edgekern.importers._source import HANDLERS as ONNX  # noqa: E402
-from edgekern.importers.tflite import HANDLERS as TFLITE  # noqa: E402
+from edgekern.importers.tflite import supported as tflite_operators  # noqa: E402
 from small_onnx import model, node, wanted  # noqa: E402
 from small_tflite import Operator, Tensor  # noqa: E402
 from small_tflite import model as tflite_model  # noqa: E402
@@ -99,7 +99,7 @@ def test_a_function_of_onnx(name: str, form: str) -> None:
 @pytest.mark.parametrize("name", sorted(_tflite_ops._FUNCTIONS))
 def test_a_function_of_tflite(name: str, form: str) -> None:
     """The model takes and gives the file's types, and the two integer types are one model."""
-    assert name in TFLITE
+    assert name in tflite_operators()
     shift = 128 if form == "uint8" else 0
     kinds = {k: Tensor((1, 94), form, None if form == "float32" else s, shift) for k, s in (("x", SCALE), ("y", 0.04))}
     data = tflite_model(kinds, [Operator(name, ["x"], ["y"])], ["x"], ["y"])

@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from edgekern.errors import EdgekernError, ShapeError, UnsupportedOpError
 from edgekern.importers._chain import Chain, Link, chains
+from edgekern.importers._tflite_call import Call, Constant
 from edgekern.ops.layer_norm import LayerNorm
 from edgekern.types import Array
-
-if TYPE_CHECKING:
-    from edgekern.importers.tflite import Call, _Reader
 
 __all__ = ["chains_of", "normalised"]
 
@@ -33,7 +31,18 @@ _KINDS = {
 _FUSING = ("ADD", "DIV", "MUL", "SUB")  # an activation may be part of them
 
 
-def chains_of(reader: _Reader) -> dict[int, Chain]:
+class File(Protocol):
+    """A TFLite file as it is read: its graph's table, and what its operators and tensors are."""
+
+    graph: Any
+
+    def kind(self, operator: Any) -> str: ...
+    def options(self, operator: Any) -> Any: ...
+    def held_as(self, number: int) -> str: ...
+    def constant(self, number: int) -> Constant | None: ...
+
+
+def chains_of(reader: File) -> dict[int, Chain]:
     """Chains of float operators, by the number of the last; tensors are called by their numbers."""
     graph = reader.graph
     operators = [graph.Operators(k) for k in range(graph.OperatorsLength())]
@@ -57,7 +66,7 @@ def chains_of(reader: _Reader) -> dict[int, Chain]:
     return chains([_link(reader, operator, constant) for operator in operators], constant, outputs)
 
 
-def _link(reader: _Reader, operator: Any, constant: Callable[[str], Array | None]) -> Link:
+def _link(reader: File, operator: Any, constant: Callable[[str], Array | None]) -> Link:
     kind = reader.kind(operator)
     inputs = [str(operator.Inputs(k)) for k in range(operator.InputsLength())]
     outputs = [str(operator.Outputs(k)) for k in range(operator.OutputsLength())]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgekern.errors import ShapeError, UnsupportedOpError
-from edgekern.importers.tflite import Call, Constant, handles
+from edgekern.importers._tflite_call import Call, Constant, handles
 from edgekern.ops._op import NO_CLIP, Op
 from edgekern.ops.add import Add
 from edgekern.ops.affine import Affine

@@ -8,8 +8,8 @@ from itertools import accumulate
 import numpy as np
 
 from edgekern.errors import ShapeError, UnsupportedOpError
+from edgekern.importers._tflite_call import Call, handles
 from edgekern.importers._tflite_ops import named_like
-from edgekern.importers.tflite import Call, handles
 from edgekern.ops.concat import Concat
 from edgekern.ops.slice import Slice
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from edgekern.errors import ShapeError, UnsupportedOpError
 from edgekern.importers._positions import places, positions
+from edgekern.importers._tflite_call import Call, handles
 from edgekern.importers._tflite_ops import bias_of, fused_clip, scales_of
 from edgekern.importers._transposed import Transposed, transposed
-from edgekern.importers.tflite import Call, handles
 from edgekern.ops.resize import ONE, Resize2D
 from edgekern.types import Array
 

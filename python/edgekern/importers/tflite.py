@@ -8,104 +8,34 @@ whose tensors and weights carry the file's own scales and zero points; uint8 val
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edgekern.errors import CompileError, EdgekernError, ShapeError, UnsupportedOpError
 from edgekern.graph.graph import Graph, Port
-from edgekern.importers import _tflite_norm
+from edgekern.importers import _tflite_norm, _tflite_ops, _tflite_slices, _tflite_upsampling
 from edgekern.importers._builder import Builder, bounded
 from edgekern.importers._chain import Chain
 from edgekern.importers._integers import real_values
 from edgekern.importers._proto import NEEDS
+from edgekern.importers._tflite_call import HANDLERS, Call, Constant
 from edgekern.importers._tflite_shapes import folded
 from edgekern.types import Array, DType, Quant, TensorType
 
-__all__ = ["HANDLERS", "Call", "Constant", "handles", "import_tflite", "is_tflite"]
+__all__ = ["import_tflite", "is_tflite", "supported"]
 
+_FAMILIES = (_tflite_ops, _tflite_slices, _tflite_upsampling)  # each enters its operators into HANDLERS
 _DTYPES = {"FLOAT32": DType.FLOAT32, "INT8": DType.INT8, "UINT8": DType.UINT8}
 # what reading broken tables can raise
 _BROKEN = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError, struct.error)
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """A constant of the file.
-
-    Attributes:
-        name: Of its tensor.
-        values: Real values, float32; integers (shapes, axes, biases) as they are.
-        scale: Per channel along `axis`, or of the whole tensor; None where the file holds no 8-bit integers.
-        axis: Of the scales.
-    """
-
-    name: str
-    values: Array
-    scale: Array | None = None
-    axis: int = 0
-
-
-@dataclass(slots=True)
-class Call:
-    """One operator of the file while it is read.
-
-    Attributes:
-        name: Of the operator, such as CONV_2D.
-        options: Its table of options.
-        inputs: Tensor names of activations, constants, or None where an input is left out.
-        shape: Of the result as the file says, batch first.
-        outputs: Names of the results.
-        batch: First dimension of the first activation, as the file says.
-        build: Where nodes go.
-        quant: Of the result; None for float32.
-        origin: -128 if the file holds the result as uint8, else 0.
-    """
-
-    name: str
-    options: Any
-    inputs: list[str | Constant | None]
-    shape: tuple[int, ...]
-    outputs: list[str]
-    batch: int
-    build: Builder
-    quant: Quant | None
-    origin: int
-
-    def tensor(self, k: int) -> str:
-        """The activation at input k."""
-        found = self.inputs[k] if k < len(self.inputs) else None
-        if not isinstance(found, str):
-            what = "constant" if found else "absent"
-            raise UnsupportedOpError(f"input {k} is {what}", hint="An activation is needed.")
-        return found
-
-    def constant(self, k: int) -> Constant | None:
-        """The constant at input k; None if it is left out."""
-        found = self.inputs[k] if k < len(self.inputs) else None
-        if isinstance(found, str):
-            raise UnsupportedOpError(f"input {k} ({found!r}) depends on the model's input", hint="It must be constant.")
-        return found
-
-    def type(self, k: int) -> TensorType:
-        """Type of the activation at input k."""
-        return self.build.types[self.tensor(k)]
-
-
-Handler = Callable[[Call], str | list[str]]
-HANDLERS: dict[str, Handler] = {}
-
-
-def handles(*names: str) -> Callable[[Handler], Handler]:
-    """Decorator: enters the handler of operators."""
-
-    def enter(handler: Handler) -> Handler:
-        HANDLERS.update(dict.fromkeys(names, handler))
-        return handler
-
-    return enter
+def supported() -> tuple[str, ...]:
+    """Operators that are read, by name."""
+    return tuple(sorted(HANDLERS))
 
 
 def is_tflite(data: bytes) -> bool:
@@ -125,8 +55,6 @@ def import_tflite(data: bytes) -> Graph:
         import tflite
     except ImportError as error:
         raise CompileError(NEEDS) from error
-    from edgekern.importers import _tflite_ops, _tflite_slices, _tflite_upsampling  # noqa: F401  (fill HANDLERS)
-
     try:
         return _Reader(data, tflite).read()
     except _BROKEN as error:
