@@ -14,6 +14,8 @@ from rich.progress import MofNCompleteColumn, Progress, TaskID, track
 from rich.table import Table
 from rich.text import Text
 
+from edgekern.report import shown_name
+
 __all__ = ["Json", "Text", "print_json", "print_table", "say", "steps", "tail", "working"]
 
 T = TypeVar("T")
@@ -36,11 +38,14 @@ def say(text: str, style: str = "") -> None:
 
 
 def tail(name: str, most: int = 30) -> str:
-    """Shortens a long name at its front: layers differ at their ends.
+    """Shortens a long name at its front: layers differ at their ends. Of joined names it takes the first.
 
     >>> tail("/net/features/features.1/Conv", 12)
     '...es.1/Conv'
+    >>> tail("net/Relu;net/batch_norm;net/conv")
+    'net/Relu;…'
     """
+    name = shown_name(name)
     return name if len(name) <= most else "..." + name[3 - most :]
 
 
