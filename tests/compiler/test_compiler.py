@@ -192,6 +192,17 @@ def test_the_order_of_samples_is_nothing(count: int) -> None:
     assert write(build(classifier(), x[: count - 1])[0]) not in files
 
 
+def test_the_order_is_nothing_to_dense_layers() -> None:
+    """BLAS sums products of 32 and of 13 rows in different orders: which frames come last must not show."""
+    w = {"a": normal(96, 64, scale=0.1), "b": normal(64, 10, seed=1), "c": normal(10, 96, seed=2)}
+    nodes = [node("MatMul", "x a", "u"), node("Relu", "u", "v"), node("MatMul", "v b", "m"), node("MatMul", "m c", "y")]
+    proto = model(nodes, {"x": ["n", 96]}, "y", w)
+    for count in (7, 45):
+        x = normal(count, 96)
+        turned = [np.random.default_rng(seed).permutation(x) for seed in range(4)]
+        assert len({write(build(proto, given)[0]) for given in (x, x[::-1], *turned)}) == 1
+
+
 def test_the_file_says_where_it_comes_from(compiled: edgekern.Model) -> None:
     provenance = compiled.provenance
     assert len(provenance["source_sha256"]) == 64

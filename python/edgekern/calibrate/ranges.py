@@ -31,8 +31,12 @@ _BUDGET = 1 << 24  # elements held at once by one chunk of frames
 
 
 def frames_per_chunk(graph: Graph) -> int:
-    """Frames evaluated together: a property of the graph, so results do not depend on how samples arrive."""
-    return max(1, min(32, _BUDGET // sum(t.size for t in graph.types.values())))
+    """Frames evaluated together: a property of the graph, so results do not depend on how samples arrive.
+
+    1 or a multiple of 4: BLAS sums the rows of a product in blocks, and the odd ones at its end in another order.
+    """
+    most = _BUDGET // max(1, sum(t.size for t in graph.types.values()))
+    return next((frames for frames in (32, 16, 8, 4) if frames <= most), 1)
 
 
 def chunks(samples: Iterable[Feeds], frames: int) -> Iterator[dict[str, Array]]:
@@ -69,12 +73,17 @@ def observe(graph: Graph, samples: Iterable[Feeds], progress: Progress = unseen)
     """
     seen = {name: Histogram(name) for name in graph.types}
     done = 0
-    for feeds in chunks(samples, frames_per_chunk(graph)):
+    frames = frames_per_chunk(graph)
+    for feeds in chunks(samples, frames):
+        count = len(next(iter(feeds.values())))
+        rows = frames if done else next(n for n in (1, 4, 8, 16, 32) if n >= count)
+        if count < rows:  # the last chunk is filled up, or BLAS would round its frames in another way
+            feeds = {name: np.resize(x, (rows, *x.shape[1:])) for name, x in feeds.items()}
         with np.errstate(all="ignore"):  # what is not finite is refused by name, below
             traced = evaluate(graph, feeds, trace=True)
         for name, values in traced.items():
-            seen[name].add(values)
-        done += len(next(iter(feeds.values())))
+            seen[name].add(values[:count])
+        done += count
         del traced, values  # before the next chunk makes its own
         progress("calibrate", done, 0)
     if done == 0:
