@@ -133,7 +133,7 @@ def accept(report: Report, settings: Settings, costs: Callable[[], tuple[Cost, .
     raise AccuracyError(
         f"int8 reaches {found.int8:.2%} where float32 reaches {found.float32:.2%} on {found.samples} samples: "
         f"{found.drop:.2f} points lost, max_drop is {float(settings.max_drop):g}. Worst layers: {told}.",
-        hint=("" if settings.mixed else "Try mixed='auto' (--mixed auto). ")
+        hint=("" if settings.mixed or not report.calibration_samples else "Try mixed='auto' (--mixed auto). ")
         + "Calibrate with more and typical samples, or train on with fewer extreme weights in the layers named.",
         report=report,
     )

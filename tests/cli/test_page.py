@@ -284,12 +284,17 @@ def test_a_full_disk_leaves_the_old_files_and_no_other(which: str, made: Path, t
     assert out.read_bytes() == page.read_bytes() == b"old"
 
 
-def test_a_model_that_cannot_be_saved_leaves_no_page(
+def test_a_model_that_cannot_be_saved_leaves_no_page_and_an_old_one(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: edgekern.Model, path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(edgekern.Model, "save", fail)
-    assert main(command(made, tmp_path / "net.ekm", tmp_path / "page.html")) == 1
+    page = tmp_path / "page.html"
+    assert main(command(made, tmp_path / "net.ekm", page)) == 1
     assert list(tmp_path.iterdir()) == []
+    page.write_bytes(b"old")
+    assert main(command(made, tmp_path / "net.ekm", page)) == 1
+    assert list(tmp_path.iterdir()) == [page]
+    assert page.read_bytes() == b"old"

@@ -202,3 +202,13 @@ def test_a_quantised_source_keeps_its_types() -> None:
     nodes = [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "y")]
     with pytest.raises(InputError, match="needs calibration samples"):
         edgekern.compile(model(nodes, {"x": [1, 4]}, "y", held), mixed="auto")
+
+    answers = iter([1.0, 0.5])
+
+    def measure(outputs: Any) -> float:
+        outputs([np.ones((1, 4), np.float32)])
+        return next(answers, 1.0)
+
+    with pytest.raises(AccuracyError, match=r"50\.00 points lost") as caught:
+        edgekern.compile(model(nodes, {"x": [1, 4]}, "y", held), accuracy=measure, max_drop=1)
+    assert "mixed" not in str(caught.value)

@@ -17,7 +17,7 @@ import typer
 from edgekern.cli.inspect import describe, layer_facts, page_of
 from edgekern.cli.pictures import Folder, class_number, read_labels, read_text
 from edgekern.cli.screen import Json, print_json, say, steps
-from edgekern.cli.target import check_target, save_text
+from edgekern.cli.target import check_target, saving_text
 from edgekern.errors import InputError
 from edgekern.model import Model
 from edgekern.preprocess import CHANNELS, Preprocess
@@ -136,14 +136,11 @@ def _save(artifact: Artifact, out: Path, page: Path | None) -> None:
 
     data = write(artifact)
     model = Model.from_bytes(data)  # runs the known answer
-    if page is not None:
-        save_text(page, page_of(model, data, describe(model, out, data, selftest=True)))
-    try:
-        model.save(out)
-    except BaseException:
+    with ExitStack() as stack:
         if page is not None:
-            page.unlink(missing_ok=True)
-        raise
+            text = page_of(model, data, describe(model, out, data, selftest=True))
+            stack.enter_context(saving_text(page, text))
+        model.save(out)
 
 
 def _refuse_useless(pixels: Mapping[str, Any], calibration: Path | None) -> None:

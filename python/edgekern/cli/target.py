@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgekern.errors import InputError
 
-__all__ = ["check_target", "save_text"]
+__all__ = ["check_target", "save_text", "saving_text"]
 
 
 def check_target(path: Path) -> None:
@@ -29,13 +31,21 @@ def check_target(path: Path) -> None:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def save_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
+@contextmanager
+def saving_text(path: Path, text: str) -> Iterator[None]:
+    """Writes a text file whole when the block ends well, and not at all if it raises: an older file stays."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("x", encoding="utf-8") as file:
             file.write(text)
+        yield
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def save_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    with saving_text(path, text):
+        pass
