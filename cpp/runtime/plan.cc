@@ -262,11 +262,11 @@ bool rescale_table(const TensorPlan& from, const TensorPlan& to, uint8_t* table)
   if (from.scale == to.scale && from.zero == to.zero) return false;
   const float m = from.scale / to.scale;
   const auto lo = static_cast<float>(0 - to.zero), hi = static_cast<float>(255 - to.zero);
-  constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: in a sum with it the ulp is 1, so it rounds, ties to even
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: in a sum with it the ulp is 1, so it rounds, ties to even
   for (int32_t u = 0; u < 256; ++u) {
     float t = static_cast<float>(u - from.zero) * m;
     t = t < lo ? lo : t > hi ? hi : t;
-    table[u] = static_cast<uint8_t>(static_cast<int32_t>(t + kMagic - kMagic) + to.zero);
+    table[u] = static_cast<uint8_t>(static_cast<int32_t>(t + kRound - kRound) + to.zero);
   }
   return true;
 }
