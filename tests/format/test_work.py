@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import time
 
@@ -36,10 +37,10 @@ def refused(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> tuple[int, Corrupt
     with monkeypatch.context() as patch:
         patch.setattr(work, "LIMIT", UNLIMITED)
         data = write(Artifact(graph))
-    start = time.perf_counter()
+    start = time.process_time()  # a busy machine makes the clock run on, not this
     with pytest.raises(CorruptModelError) as refusal:
         _core.Model(data)
-    return figure(refusal.value), refusal.value, time.perf_counter() - start
+    return figure(refusal.value), refusal.value, time.process_time() - start
 
 
 def test_chained_windows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +70,8 @@ def test_shared_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     count, error, seconds = refused(b.graph({"y": x}), monkeypatch)
     assert error.field == "op.work"
     assert 2**36 < count < 2**36 + 2**25
-    assert seconds < 60  # 4096 of the ops stand before the limit; the scan of all takes several times as long
+    limit = 60 if platform.machine() == "x86_64" else 240  # the tests of other machines run under emulation
+    assert seconds < limit  # 4096 of the ops stand before the limit; the scan of all takes several times as long
 
 
 @pytest.mark.parametrize("opcode", ["MaxPool2D", "AveragePool2D", "Conv2D", "DepthwiseConv2D"])
