@@ -36,6 +36,7 @@ def peak_of(what: str) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer has memory of its own")
 def test_classify_loop_needs_at_most_16_mb_more_than_numpy() -> None:
     more = min(peak_of("edgekern") for _ in range(3)) - min(peak_of("numpy") for _ in range(3))
     assert more <= MOST, f"{more} bytes above NumPy"
