@@ -43,3 +43,29 @@ def wanted(proto: ModelProto, feeds: Mapping[str, Any]) -> dict[str, Any]:
 
 def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Any:
     return (np.random.default_rng(seed).normal(size=shape) * scale).astype(np.float32)
+
+
+def quantised_nodes(weights: str) -> list[NodeProto]:
+    """x -> out: a convolution, a ReLU, a mean and a product, each between QuantizeLinear and DequantizeLinear.
+
+    Args:
+        weights: What dequantises the filters: "w ws", or with their zero points "w ws wz".
+    """
+    return [
+        node("QuantizeLinear", "x xs xz", "xq"),
+        node("DequantizeLinear", "xq xs xz", "xd"),
+        node("DequantizeLinear", weights, "wd", axis=0),
+        node("DequantizeLinear", "b bs", "bd", axis=0),
+        node("Conv", "xd wd bd", "c", pads=[1, 1, 1, 1]),
+        node("Relu", "c", "r"),
+        node("QuantizeLinear", "r ys yz", "yq"),
+        node("DequantizeLinear", "yq ys yz", "yd"),
+        node("GlobalAveragePool", "yd", "m"),
+        node("QuantizeLinear", "m ms mz", "mq"),
+        node("DequantizeLinear", "mq ms mz", "md"),
+        node("Flatten", "md", "fl"),
+        node("DequantizeLinear", "f fs", "fd"),
+        node("Gemm", "fl fd", "g", transB=1),
+        node("QuantizeLinear", "g os oz", "gq"),
+        node("DequantizeLinear", "gq os oz", "out"),
+    ]

@@ -184,7 +184,7 @@ def build(
     held = max(COMPARED // 8, frames_at_once(graph))
     sampler = Sampler(frames_of(graph, preprocess, () if calibration is None else calibration), held)
     make = Quantiser(graph, sampler, settings, progress)
-    if calibration is not None or not _quantised(graph):
+    if calibration is not None or not graph.quantised:  # what the source leaves to us is then refused by name
         make.calibrate()
     if preprocess is not None:
         make.ranges[graph.inputs[0].tensor] = _byte_range(preprocess)
@@ -210,11 +210,6 @@ def build(
 
 
 # ---- pieces -------------------------------------------------------------------------------------
-
-
-def _quantised(graph: Graph) -> bool:
-    """Whether the source quantises; a tensor it leaves to us is then refused by name if no sample calibrates it."""
-    return any(kind.quant is not None for kind in graph.types.values())
 
 
 def _tempered(graph: Graph, temperature: float) -> Graph:

@@ -93,8 +93,7 @@ class Quantiser:
     @property
     def done(self) -> Settings:
         """The settings, less what is not done: without samples, and where the source gives its integers."""
-        taken = self.graph.weight_scales and any(kind.quant is not None for kind in self.graph.types.values())
-        ours = self.sampler.count > 0 and not taken
+        ours = self.sampler.count > 0 and not (self.graph.weight_scales and self.graph.quantised)
         return replace(
             self._settings,
             bias_correction=self._settings.bias_correction and ours,

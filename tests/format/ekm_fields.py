@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from edgekern.artifact import layout
+from edgekern.errors import EdgekernError, ModelFormatError
+from edgekern.model import Model
 
 TABLES = ("tensor", "constant", "op", "port")
 RECORDS = {
@@ -82,3 +84,40 @@ class File:
         """Row of the first op of one kind."""
         count = (self.starts["port"] - self.starts["op"]) // layout.OP.itemsize
         return next(i for i in range(count) if self.get("op", i, "opcode") == layout.OPCODES[opcode])
+
+
+def run_lies(file: File, draw: np.random.Generator, values: Any, count: int, most_macs: int) -> tuple[list[str], int]:
+    """Loads re-hashed mutations of a file's graph and runs what is legal.
+
+    Args:
+        file: The file.
+        draw: Of places and values.
+        values: int64, put into fields as they are or negated.
+        count: Of mutations.
+        most_macs: Of a legal file that is run, exclusive.
+
+    Returns:
+        The fields that were refused, and how many files ran.
+    """
+    fields: list[str] = []
+    ran = 0
+    for _ in range(count):
+        data = bytearray(file.data)
+        for _ in range(int(draw.integers(1, 4))):
+            at = int(draw.integers(file.starts["graph"], file.starts["strings"])) & ~3
+            if draw.random() < 0.5:
+                value = int(draw.choice(values)) * (1 if draw.random() < 0.7 else -1)
+                data[at : at + 4] = np.array(value & 0xFFFFFFFF, "<u4").tobytes()
+            else:
+                data[at] = int(draw.integers(256))
+        try:
+            model = Model.from_bytes(rehashed(bytes(data)), memory_limit="64 MiB", selftest=False)
+        except ModelFormatError as refusal:
+            fields.append(refusal.field)
+            continue
+        except EdgekernError:  # a legal file that needs too much
+            continue
+        if sum(op.macs for op in model.plan()) < most_macs:
+            model.profile(rounds=1)
+            ran += 1
+    return fields, ran

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ekm_fields import File, rehashed
+from ekm_fields import File, rehashed, run_lies
 
 from edgekern import _core, quant
 from edgekern.artifact import Artifact, read, work, write
-from edgekern.errors import CompileError, CorruptModelError, EdgekernError, ModelFormatError
+from edgekern.errors import CompileError, CorruptModelError
 from edgekern.graph import Graph
 from edgekern.model import Model
 from edgekern.ops import registry
@@ -185,27 +185,7 @@ def test_random_lies_do_no_harm() -> None:
     """Re-hashed mutations: refused with a place, or legal, and then they run and equal the reference's types."""
     draw = np.random.default_rng(12)
     interesting = np.array([0, 1, 2, 4, 127, 255, 256, 2**15 - 1, 2**15, 2**16, 2**24, 2**28, 2**31 - 1], np.int64)
-    fields: list[str] = []
-    ran = 0
-    for _ in range(2000):
-        data = bytearray(FILE.data)
-        for _ in range(int(draw.integers(1, 4))):
-            at = int(draw.integers(FILE.starts["graph"], FILE.starts["strings"])) & ~3
-            if draw.random() < 0.5:
-                value = int(draw.choice(interesting)) * (1 if draw.random() < 0.7 else -1)
-                data[at : at + 4] = np.array(value & 0xFFFFFFFF, "<u4").tobytes()
-            else:
-                data[at] = int(draw.integers(256))
-        try:
-            model = Model.from_bytes(rehashed(bytes(data)), memory_limit="64 MiB", selftest=False)
-        except ModelFormatError as refusal:
-            fields.append(refusal.field)
-            continue
-        except EdgekernError:  # a legal file that needs too much
-            continue
-        if sum(op.macs for op in model.plan()) < 10**7:
-            model.profile(rounds=1)
-            ran += 1
+    fields, ran = run_lies(FILE, draw, interesting, 2000, 10**7)
     assert all(fields)
     assert len(fields) > 600, "the mutations hardly hurt: the test is weak"
     assert ran > 20, "hardly any mutation survives: the test never reaches the runtime"

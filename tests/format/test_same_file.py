@@ -24,7 +24,7 @@ pytest.importorskip("tflite", reason="compiling needs the extra `compile`")
 from edgekern.artifact import write
 from edgekern.compiler import build
 from small_onnx import model as onnx_model
-from small_onnx import node
+from small_onnx import quantised_nodes
 from small_tflite import Operator, Tensor, model
 
 DIGESTS = {
@@ -79,25 +79,7 @@ def onnx_net() -> bytes:
     held |= {"b": draw.integers(-9000, 9000, 6).astype(np.int32), "bs": np.float32(0.021) * held["ws"]}
     held |= {"f": draw.integers(-127, 128, (5, 6)).astype(np.int8), "fs": np.float32(0.013)}
     held |= {"ms": np.float32(0.011), "mz": np.uint8(7), "os": np.float32(0.19), "oz": np.uint8(90)}
-    nodes = [
-        node("QuantizeLinear", "x xs xz", "xq"),
-        node("DequantizeLinear", "xq xs xz", "xd"),
-        node("DequantizeLinear", "w ws", "wd", axis=0),
-        node("DequantizeLinear", "b bs", "bd", axis=0),
-        node("Conv", "xd wd bd", "c", pads=[1, 1, 1, 1]),
-        node("Relu", "c", "r"),
-        node("QuantizeLinear", "r ys yz", "yq"),
-        node("DequantizeLinear", "yq ys yz", "yd"),
-        node("GlobalAveragePool", "yd", "m"),
-        node("QuantizeLinear", "m ms mz", "mq"),
-        node("DequantizeLinear", "mq ms mz", "md"),
-        node("Flatten", "md", "fl"),
-        node("DequantizeLinear", "f fs", "fd"),
-        node("Gemm", "fl fd", "g", transB=1),
-        node("QuantizeLinear", "g os oz", "gq"),
-        node("DequantizeLinear", "gq os oz", "out"),
-    ]
-    return bytes(onnx_model(nodes, {"x": [1, 3, 5, 4]}, "out", held).SerializeToString())
+    return bytes(onnx_model(quantised_nodes("w ws"), {"x": [1, 3, 5, 4]}, "out", held).SerializeToString())
 
 
 SOURCES = {

@@ -22,7 +22,7 @@ from edgekern.errors import EdgekernError, UnsupportedOpError  # noqa: E402
 from edgekern.importers.onnx import import_onnx  # noqa: E402
 from edgekern.ops import Conv2D  # noqa: E402
 from edgekern.types import DType, Quant  # noqa: E402
-from small_onnx import model, node  # noqa: E402
+from small_onnx import model, node, quantised_nodes  # noqa: E402
 
 KINDS = ("DequantizeLinear", "QLinearConv", "QLinearMatMul", "QuantizeLinear", "ConvInteger", "MatMulInteger")
 INT32 = "its result is int32, and a tensor of the engine is a byte"
@@ -131,25 +131,7 @@ def quantised_net(weight_zero: int = 0, dtype: str = "int8") -> Any:
     q["wz"] = np.full(6, weight_zero, np.int8)
     q["b"], q["bs"] = draw.integers(-9000, 9000, 6).astype(np.int32), np.float32(0.02) * q["ws"]
     q["f"], q["fs"] = draw.integers(-127, 128, (5, 6)).astype(np.int8), np.float32(0.01)
-    nodes = [
-        node("QuantizeLinear", "x xs xz", "xq"),
-        node("DequantizeLinear", "xq xs xz", "xd"),
-        node("DequantizeLinear", "w ws wz", "wd", axis=0),
-        node("DequantizeLinear", "b bs", "bd", axis=0),
-        node("Conv", "xd wd bd", "c", pads=[1, 1, 1, 1]),
-        node("Relu", "c", "r"),
-        node("QuantizeLinear", "r ys yz", "yq"),
-        node("DequantizeLinear", "yq ys yz", "yd"),
-        node("GlobalAveragePool", "yd", "m"),
-        node("QuantizeLinear", "m ms mz", "mq"),
-        node("DequantizeLinear", "mq ms mz", "md"),
-        node("Flatten", "md", "fl"),
-        node("DequantizeLinear", "f fs", "fd"),
-        node("Gemm", "fl fd", "g", transB=1),
-        node("QuantizeLinear", "g os oz", "gq"),
-        node("DequantizeLinear", "gq os oz", "out"),
-    ]
-    return model(nodes, {"x": [1, 3, 5, 4]}, "out", q), q
+    return model(quantised_nodes("w ws wz"), {"x": [1, 3, 5, 4]}, "out", q), q
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])

@@ -85,6 +85,11 @@ class Graph:
     weight_scales: Mapping[str, Array] = field(default_factory=dict)
     removed: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
+    @property
+    def quantised(self) -> bool:
+        """Of a float graph: whether the source model quantises some tensor of it."""
+        return any(kind.quant is not None for kind in self.types.values())
+
     def consumers(self) -> dict[str, list[Node]]:
         """Nodes that read each tensor; graph outputs are not counted."""
         readers: dict[str, list[Node]] = {name: [] for name in self.types}

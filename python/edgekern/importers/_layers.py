@@ -60,21 +60,28 @@ def _pads(s: Source, size: Pair, kernel: Pair, stride: Pair, dilation: Pair, ran
     return top, left, bottom, right
 
 
-@handles("Conv")
-def _conv(s: Source) -> Value:
+def image_and_filters(s: Source) -> tuple[str, int, Array]:
+    """Of a convolution: its input as an image, how many dimensions that has in the model, and filters of four."""
     value, weights = s.value(0), s.floats(1, "weight")
     rank = len(s.shape(value))
-    x = s.build.image(value, "Conv")
-    _, h, w, c = s.build.types[x].shape
+    x = s.build.image(value, s.kind)
     if weights.ndim != rank:
         raise ShapeError(f"a weight of {weights.ndim} dimensions for an input of {rank}")
     if rank == 3:
         weights = weights[:, :, None]
-    groups = int(s.get("group", 1))
     kernel = (weights.shape[2], weights.shape[3])
     given = s.get("kernel_shape")
     if given is not None and pair(given, rank) != kernel:
         raise ShapeError(f"kernel_shape {list(given)}, but the weight has {kernel}")
+    return x, rank, weights
+
+
+@handles("Conv")
+def _conv(s: Source) -> Value:
+    x, rank, weights = image_and_filters(s)
+    _, h, w, c = s.build.types[x].shape
+    groups = int(s.get("group", 1))
+    kernel = (weights.shape[2], weights.shape[3])
     if groups < 1 or weights.shape[1] * groups != c or weights.shape[0] % groups:
         raise ShapeError(f"a weight of shape {list(weights.shape)} in {groups} groups for {c} channels")
     stride, dilation = pair(s.get("strides"), rank), pair(s.get("dilations"), rank)

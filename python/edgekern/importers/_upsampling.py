@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from edgekern.errors import CompileError, ShapeError
-from edgekern.importers._layers import pair
+from edgekern.importers._layers import image_and_filters, pair
 from edgekern.importers._layout import Value
 from edgekern.importers._positions import PLACES, ROUNDINGS, is_identity, places, positions, ratio_of, weights
 from edgekern.importers._source import Source, handles
@@ -152,18 +152,8 @@ def _weighted(s: Source, x: str, mixed: Sequence[Array | None]) -> str:
 
 @handles("ConvTranspose")
 def _conv_transpose(s: Source) -> Value:
-    value, filters = s.value(0), s.floats(1, "weight")
-    rank = len(s.shape(value))
-    x = s.build.image(value, "ConvTranspose")
+    x, rank, filters = image_and_filters(s)
     _, h, w, _ = s.build.types[x].shape
-    if filters.ndim != rank:
-        raise ShapeError(f"a weight of {filters.ndim} dimensions for an input of {rank}")
-    if rank == 3:
-        filters = filters[:, :, None]
-    kernel = (filters.shape[2], filters.shape[3])
-    given = s.get("kernel_shape")
-    if given is not None and pair(given, rank) != kernel:
-        raise ShapeError(f"kernel_shape {list(given)}, but the weight has {kernel}")
     dilation = pair(s.get("dilations"), rank)
     filters = _dilated(filters, dilation)
     kernel = (filters.shape[2], filters.shape[3])
