@@ -2,7 +2,8 @@
  * Times crop + resize + classify of camera boxes around the C call.
  *   latency MODEL.ekm SCENE.bin ROUNDS
  * SCENE.bin: int32 frames, width, height, boxes per frame; the boxes (int32 x, y, width, height); the RGB frames.
- * Prints one JSON line: nanoseconds per box (p50, p99, max over calls of one frame's boxes / boxes). */
+ * Prints one JSON line: nanoseconds per box (p50, p99, max over calls of one frame's boxes / boxes), and p99 / p50 of
+ * an empty loop of a call's length that runs after each: what the machine adds by itself. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,12 @@ static double now_ns(void) {
 static int by_value(const void* a, const void* b) {
   const double x = *(const double*)a, y = *(const double*)b;
   return (x > y) - (x < y);
+}
+
+/* `steps` dependent multiplications: touches no memory, so what varies is the machine. */
+static uint64_t empty_loop(uint64_t steps, uint64_t value) {
+  for (; steps > 0; --steps) value = value * 6364136223846793005u + 1u;
+  return value;
 }
 
 static void* read_file(const char* path, size_t* bytes) {
@@ -66,6 +73,12 @@ int main(int argc, char** argv) {
   calls = atoi(argv[3]) * frames;
   double* spent = malloc(sizeof(double) * (size_t)calls);
   ek_buffer result = {malloc(classes * sizeof(float) * (size_t)boxes), classes * sizeof(float) * (size_t)boxes};
+  double* idle = malloc(sizeof(double) * (size_t)calls);
+  const uint64_t trial = 1000000;
+  const double begin = now_ns();
+  uint64_t value = empty_loop(trial, (uint64_t)calls);
+  const double step_ns = (now_ns() - begin) / (double)trial;
+  uint64_t steps = 0;
   for (call = -frames; call < calls; ++call) { /* one turn of all frames first, uncounted */
     const int32_t f = (call + frames) % frames;
     ek_frame frame = {
@@ -74,11 +87,21 @@ int main(int argc, char** argv) {
     const double start = now_ns();
     if (ek_session_run_regions(session, &frame, box + (size_t)f * (size_t)boxes, boxes, &result, 1, 0) != EK_OK)
       return fail("run");
-    if (call >= 0) spent[call] = (now_ns() - start) / boxes;
+    const double end = now_ns();
+    if (call < 0) {
+      steps = (uint64_t)((end - start) / step_ns);
+      continue;
+    }
+    spent[call] = (end - start) / boxes;
+    value = empty_loop(steps, value);
+    idle[call] = now_ns() - end;
   }
   qsort(spent, (size_t)calls, sizeof(double), by_value);
-  printf("{\"p50_ns\": %.0f, \"p99_ns\": %.0f, \"max_ns\": %.0f, \"calls\": %d}\n", spent[calls / 2],
-         spent[(int)((double)calls * 0.99)], spent[calls - 1], calls);
+  qsort(idle, (size_t)calls, sizeof(double), by_value);
+  const int p99 = (int)((double)calls * 0.99);
+  printf("{\"p50_ns\": %.0f, \"p99_ns\": %.0f, \"max_ns\": %.0f, \"calls\": %d, ", spent[calls / 2], spent[p99],
+         spent[calls - 1], calls);
+  printf("\"idle_p99_to_p50\": %.3f, \"idle_result\": %d}\n", idle[p99] / idle[calls / 2], (int)(value & 1u));
   ek_session_free(session);
   ek_model_free(model);
   return 0;
