@@ -34,7 +34,7 @@ ENGINE = [f"tests/{part}" for part in ("kernels", "ops", "format", "runtime", "a
 # A float network is evaluated alike in every run on one BLAS thread only; small products are faster on it, too.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 TEST_TOOLS = ["pytest", "pytest-benchmark", "pytest-xdist", "cffi", "pillow"]
-WORKERS = min(os.cpu_count() or 1, 8)  # of the slow lanes
+WORKERS = min(os.cpu_count() or 1, 8)  # processes that tests are dealt to
 ISA_QUERY = """
 import ctypes, edgekern._core as core
 names = ctypes.create_string_buffer(256)
@@ -108,7 +108,7 @@ def tidy(session: nox.Session) -> None:
 def test(session: nox.Session) -> None:
     """The whole suite on this machine."""
     install(session, "cli", "compile", "cffi", "test")
-    session.run("python", "-m", "pytest", *session.posargs, env=ONE_THREAD)
+    session.run("python", "-m", "pytest", f"-n{WORKERS}", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
@@ -128,7 +128,7 @@ def kernels(session: nox.Session) -> None:
     for cap in ["scalar", *(name for name in names if name != "scalar")]:
         session.log(f"cap: {cap} of {','.join(names)}")
         paths = session.posargs or ["tests/kernels"]
-        session.run("python", "-m", "pytest", *paths, env={"EDGEKERN_ISA": cap, **ONE_THREAD})
+        session.run("python", "-m", "pytest", f"-n{WORKERS}", *paths, env={"EDGEKERN_ISA": cap, **ONE_THREAD})
 
 
 @nox.session
