@@ -13,12 +13,14 @@
 #include "kernels/resize/resize.h"
 #include "kernels/softmax/softmax.h"
 #include "kernels/wide/wide.h"
+#include "kernels/winograd/winograd.h"
 
 namespace ek {
 
 void for_each_kernel(void (*visit)(const KernelRow& row, void* context), void* context) {
   for (size_t i = 0; i < kQGemmKernelCount; ++i) visit(kQGemmKernels[i].row, context);
   for (size_t i = 0; i < kFirstConvKernelCount; ++i) visit(kFirstConvKernels[i].row, context);
+  for (size_t i = 0; i < kWinogradKernelCount; ++i) visit(kWinogradKernels[i].row, context);
   for (size_t i = 0; i < kDwConvKernelCount; ++i) visit(kDwConvKernels[i].row, context);
   for (size_t i = 0; i < kResizeKernelCount; ++i) visit(kResizeKernels[i].row, context);
   for (size_t i = 0; i < kEdgeKernelCount; ++i) visit(kEdgeKernels[i].row, context);

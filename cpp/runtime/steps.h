@@ -10,6 +10,7 @@
 #include "kernels/qgemm/qgemm.h"
 #include "kernels/softmax/softmax.h"
 #include "kernels/wide/wide.h"
+#include "kernels/winograd/winograd.h"
 
 namespace ek {
 
@@ -60,6 +61,18 @@ struct FirstConvStep {
   Rows<const uint8_t> in;
   Rows<uint8_t> y;
   int32_t sy, dy;
+  Panels panels;
+};
+
+/// Strips are rows of 2x2 tiles.
+struct WinogradStep {
+  WinogradArgs args;
+  void (*transform)(const WinogradArgs& args);
+  void (*multiply)(const WinogradArgs& args);
+  const uint8_t** rows;
+  Rows<const uint8_t> in;
+  Rows<uint8_t> y;
+  int32_t h, tile_rows;  ///< output rows of the picture, tile rows of a strip
   Panels panels;
 };
 
@@ -198,6 +211,7 @@ struct Step {
   union {
     ConvStep conv;
     FirstConvStep firstconv;
+    WinogradStep winograd;
     DwConvStep dwconv;
     PoolStep pool;
     MeanStep mean;

@@ -182,7 +182,12 @@ ek_status plan_conv(const Plan& plan, const OpView& op, Step* step, Error* error
   const Choice c = choose(plan, op);
   step->macs = static_cast<uint64_t>(y.h) * static_cast<uint64_t>(y.w) * static_cast<uint64_t>(y.c) *
                static_cast<uint64_t>(p.kh) * static_cast<uint64_t>(p.kw) * static_cast<uint64_t>(x.c / p.groups);
-  if (firstconv_cycles(plan, op) < c.cycles) return plan_firstconv(plan, op, step, error);
+  const double first = firstconv_cycles(plan, op), tiled = winograd_cycles(plan, op);
+  if (first < c.cycles && first <= tiled) return plan_firstconv(plan, op, step, error);
+  if (tiled < c.cycles) {
+    plan_winograd(plan, op, step);
+    return EK_OK;
+  }
   step->kernel = c.kernel->row.name;
   step->cycles = c.cycles;
   step->strips = c.shape.strips;
@@ -198,7 +203,9 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   const auto& p = op.as<Conv2DParams>();
   const TensorPlan &x = plan.in(op), &y = plan.out(op);
   const Choice choice = choose(plan, op);
-  if (firstconv_cycles(plan, op) < choice.cycles) return bind_firstconv(plan, op, step, weights, scratch);
+  const double first = firstconv_cycles(plan, op), tiled = winograd_cycles(plan, op);
+  if (first < choice.cycles && first <= tiled) return bind_firstconv(plan, op, step, weights, scratch);
+  if (tiled < choice.cycles) return bind_winograd(plan, op, step, weights, scratch);
   const Shape& s = choice.shape;
   const bool wide = choice.kernel->elem == Elem::kS16;
   const ptrdiff_t elem = wide ? 2 : 1;

@@ -10,6 +10,11 @@ double firstconv_cycles(const Plan& plan, const OpView& op);
 ek_status plan_firstconv(const Plan& plan, const OpView& op, Step* step, Error* error);
 void bind_firstconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
 
+/// The same by winograd: 3x3, stride 1, outside of fused groups.
+double winograd_cycles(const Plan& plan, const OpView& op);
+void plan_winograd(const Plan& plan, const OpView& op, Step* step);
+void bind_winograd(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
+
 /// Whether an operand is 16-bit: then wide.cc runs the op.
 bool is_wide(const Plan& plan, const OpView& op);
 ek_status plan_wide_conv(const Plan& plan, const OpView& op, Step* step, Error* error);

@@ -135,7 +135,7 @@ class Conv2D(Op):
     """
 
     opcode: ClassVar[str] = "Conv2D"
-    kernels: ClassVar[tuple[str, ...]] = ("qgemm", "firstconv", "wide")
+    kernels: ClassVar[tuple[str, ...]] = ("qgemm", "firstconv", "winograd", "wide")
 
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
