@@ -21,6 +21,7 @@ Case = Callable[[], object]
 QGEMM = [(1, 16, 576, 32), (1, 32, 6, 10), (1, 32, 24, 64), (1, 96, 12, 96), (1, 160, 6, 160), (1, 512, 1, 64)]
 QGEMM += [(3, 144, 12, 48)]
 DWCONV = [(3, 1, 64, 24), (3, 1, 96, 12), (3, 2, 96, 6), (5, 1, 64, 12)]  # kernel, stride, channels, pixels
+WINOGRAD = [(24, 32, 64), (56, 64, 64), (7, 512, 128)]  # side of the picture, channels in and out
 FIRSTCONV = [(3, 9, 6, 24, 32), (3, 9, 3, 48, 16)]  # kernel rows, bytes per row, pixel step, pixels, channels
 RESIZE = [20, 33, 68, 300]  # box sides, pixels, to 48 x 48 x 3
 PIXELS, CHANNELS, CLASSES = 144, 96, 43  # a 12 x 12 picture inside the network, and its end
@@ -146,6 +147,35 @@ def firstconv(name: str, kh: int, row_taps: int, step: int, m: int, n: int) -> C
             _core.firstconv_run(
                 name, at, row_taps, step, m, panel.at, b.at, s.at, columns, -128.0, 127.0, 128, y.at + first, n,
                 repeats(m * n * kh * row_taps),
+            )  # fmt: skip
+
+    return run
+
+
+def winograd(name: str, side: int, c: int, n: int) -> Case:
+    """All panels of a strip of about 32 tiles of a picture."""
+    rng = np.random.default_rng(0)
+    columns = (side + 1) // 2
+    tiles_down = max(1, min(columns, 32 // columns))
+    h, tiles, nr = min(side, 2 * tiles_down), tiles_down * columns, _core.winograd_row(name)["nr"]
+    rows = [Memory((side + 2) * c + 64, rng) for _ in range(2 * tiles_down + 2)]
+    v, sums, y = Memory(32 * (tiles * c + 32), rng), Memory(64 * tiles * nr, rng), Memory(h * side * n, rng)
+    w = rng.integers(-127, 128, (n, 3, 3, c), dtype=np.int8)
+    bias, scale = constants(n, rng)
+    panels = []
+    for first in range(0, n, nr):
+        data = _core.winograd_pack(
+            name, w.ctypes.data, c, bias.ctypes.data, scale.ctypes.data, first, min(nr, n - first), 128
+        )
+        panels.append((first, [Memory(len(d), rng).put(d) for d in data]))
+    at = [row.at for row in rows]
+    strip = [side + 2, c, c, tiles_down, columns, tiles * c + 32]
+
+    def run(keep: object = rows) -> None:
+        for first, packed in panels:
+            _core.winograd_run(
+                name, at, strip, v.at, sums.at, [p.at for p in packed], min(nr, n - first), [-128.0, 127.0, 128.0],
+                [y.at + first, side * n, n, h, side], repeats(h * side * n * 9 * c),
             )  # fmt: skip
 
     return run
@@ -327,6 +357,9 @@ def kernel_cases() -> dict[str, Case]:
             for kh, row_taps, step, m, n in shapes_of(name, FIRSTCONV):
                 if _core.firstconv_fits(name, kh, row_taps, 1, n, m):
                     yield f"{name}/{kh}x{row_taps}x{step}x{m}x{n}", firstconv(name, kh, row_taps, step, m, n)
+        for name in rows_of("winograd"):
+            for side, c, n in shapes_of(name, WINOGRAD):
+                yield f"{name}/{side}x{side}x{c}x{n}", winograd(name, side, c, n)
         for name in rows_of("resize"):
             for side in shapes_of(name, RESIZE):
                 yield f"{name}/{side}", resize(name, side)

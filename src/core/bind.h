@@ -6,6 +6,7 @@
 void bind_kernels(pybind11::module_& m);
 void bind_qgemm(pybind11::module_& m);
 void bind_firstconv(pybind11::module_& m);
+void bind_winograd(pybind11::module_& m);
 void bind_dwconv(pybind11::module_& m);
 void bind_resize(pybind11::module_& m);
 void bind_pool(pybind11::module_& m);

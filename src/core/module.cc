@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_kernels(m);
   bind_qgemm(m);
   bind_firstconv(m);
+  bind_winograd(m);
   bind_dwconv(m);
   bind_resize(m);
   bind_pool(m);

@@ -81,8 +81,13 @@ def layer_norm_of_ties() -> Graph:
 
 @cache
 def made_for(family: str) -> list[Question]:
-    """What few random graphs hold: first layers that firstconv takes, a softmax and a layer norm of ties."""
+    """What few random graphs hold: layers that firstconv or winograd takes, a softmax and a layer norm of ties."""
     graphs = [layer_norm_of_ties()] if family == "layernorm" else []
+    if family == "winograd":
+        for i, (h, w, c, n) in enumerate([(12, 12, 32, 16), (13, 9, 40, 21), (8, 31, 16, 32), (7, 7, 64, 16)]):
+            b = Builder((1, h, w, c), i)
+            b.conv("t0", n, 3, 1, 1)
+            graphs.append(b.graph({"y": "t1"}))
     if family == "firstconv":
         for i, (c, k, n) in enumerate([(3, 3, 16), (1, 5, 8), (4, 3, 8), (3, 7, 8), (3, 3, 33), (3, 4, 9)]):
             b = Builder((1, 13, 14, c), i)
@@ -148,17 +153,23 @@ def edited(folder: Path, source: str, old: str, new: str) -> Path:
 
 
 @cache
-def sound_objects(isa: str) -> dict[Path, Path]:
-    """The library's, except that under the scalar cap every plan that may take firstconv takes it.
+def sound_objects(family: str, isa: str) -> dict[Path, Path]:
+    """The library's, except that under the scalar cap every plan that may take firstconv or winograd takes it.
 
-    The prediction of its scalar row never is the lowest, so that no model would show what is wrong with it.
+    The prediction of their scalar rows never is the lowest, so that no model would show what is wrong with them.
     """
     parts = dict(native.objects())
-    if isa != "scalar":
+    cheap = {
+        "firstconv": ("firstconv/kernels.def", "8.0)", "-1e6)"),
+        "winograd": ("winograd/winograd.cc", "predict({8,", "-predict({8,"),
+    }
+    if isa != "scalar" or family not in cheap:
         return parts
-    source, folder = KERNELS / "firstconv" / "firstconv.cc", parts[KERNELS / "firstconv" / "firstconv.cc"].parent
-    edited(folder / "cheap", "firstconv/kernels.def", "8.0)", "-1e6)")
-    parts[source] = native.host().compile(source, folder / "cheap.o", "-iquote", str(folder / "cheap"), "-O1")
+    source = KERNELS / family / f"{family}.cc"
+    folder = parts[source].parent / f"cheap-{family}"
+    copy = edited(folder, *cheap[family])
+    part = copy if copy.suffix == ".cc" else source
+    parts[source] = native.host().compile(part, folder / "cheap.o", "-iquote", str(folder), "-O1")
     return parts
 
 
@@ -167,7 +178,7 @@ def planted(fault: Fault, folder: Path) -> Path:
     copy = edited(folder, fault.source, fault.old, fault.new)
     # Sources name headers from the root of cpp/, so that the folder's come first wherever they are included.
     original = KERNELS / (fault.compiled or fault.source)
-    parts = dict(sound_objects(fault.isa))
+    parts = dict(sound_objects(fault.family, fault.isa))
     flags = ("-iquote", str(folder), "-O1")
     parts[original] = native.host().compile(original if fault.compiled else copy, folder / "faulty.o", *flags)
     return native.link(folder / "faulty.so", parts.values())
@@ -191,7 +202,7 @@ def test_every_family_has_every_fault() -> None:
 def test_the_sound_library_agrees(family: str, isa: str, folder: Path) -> None:
     if isa not in ("scalar", *edgekern.isa_available()):
         pytest.skip(f"this CPU has no {isa}")
-    library = Library(native.link(folder / "sound.so", sound_objects(isa).values()))
+    library = Library(native.link(folder / "sound.so", sound_objects(family, isa).values()))
     assert list(differences(library, family, isa)) == []
     if family not in ALSO and family != "resize":  # these are no op of a plan
         rows = {name for _, (model, *_) in questions(family) for name in library.rows(model, isa)}

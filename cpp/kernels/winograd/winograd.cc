@@ -41,7 +41,7 @@ double predict(const Rates& row, const WinogradProblem& p) {
 #if defined(EK_ARCH_X86)
 double cycles_avx2(const WinogradProblem& p) { return predict({16, 25.0, 28.0, 60.0, 4.0}, p); }
 #endif
-double cycles_scalar(const WinogradProblem& p) { return predict({8, 4.0, 180.0, 300.0, 10.0}, p); }
+double cycles_scalar(const WinogradProblem& p) { return predict({8, 0.75, 180.0, 300.0, 10.0}, p); }
 
 /// 2G g (2G)' of one column and channel, [4][4]; taps are `step` apart.
 void transform_weights(const int8_t* g, ptrdiff_t step, int16_t (&u)[16]) {
