@@ -128,3 +128,37 @@ def test_bytes(kernel: str, shape: tuple[int, ...], flip: int, rng: np.random.Ge
         assert_same(run(kernel, "bytes", x, np.uint8, flip=flip, flush=flush), x ^ np.uint8(flip))
         reverse = tuple(reversed(range(len(shape))))
         assert_same(run(kernel, "bytes", x, np.uint8, reverse, flip=flip, flush=flush), x ^ np.uint8(flip))
+
+
+@pytest.mark.parametrize("what", ["quantise", "dequantise", "bytes in", "bytes out"])
+@pytest.mark.parametrize("gap", [0, 1, 5])
+@pytest.mark.parametrize("planes", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_planes(kernel: str, what: str, gap: int, planes: int, rng: np.random.Generator) -> None:
+    """Planes outside, pixels inside that lie `gap` bytes apart in rows that lie apart: nothing between is touched."""
+    q, flip = Quant(float(F32(0.037)), 5), 0x80
+    zero, px = q.zero_point + 128, planes + gap
+    for width, flush in itertools.product((1, 15, 16, 17, 32, 47), ("tail", "head")):
+        shape, row = (planes, 3, width), width * px + 7
+        inside = Guarded(2 * row + (width - 1) * px + planes, flush)
+        pixels = np.lib.stride_tricks.as_strided(inside.bytes, shape, (1, row, px))
+        between = np.ones(inside.bytes.size, bool)
+        np.lib.stride_tricks.as_strided(between, shape, (1, row, px))[:] = False
+        real, given = awkward(rng, shape, q), rng.integers(0, 256, shape, np.uint8)
+        byte_out = given ^ np.uint8(flip)
+        with np.errstate(over="ignore"):
+            from_real = biased(quant.quantise(real, q))
+        real_out = (given.astype(np.int32) - zero).astype(F32) * F32(q.scale)
+        inward = what in ("quantise", "bytes in")
+        outer = {"quantise": real, "dequantise": np.empty(shape, F32)}.get(what, given)
+        outside = Guarded.holding(outer, flush)
+        if not inward:
+            pixels[:] = given
+        ends = [(outside.address, six(outer.strides, 0)), (inside.address, six(pixels.strides, 0))]
+        (x, x_strides), (y, y_strides) = ends if inward else reversed(ends)
+        name = what.split()[0]
+        _core.edge_run(kernel, name, x, y, six(shape, 1), x_strides, y_strides, q.scale, zero, flip)
+        made = pixels if inward else outside.view(outer.dtype).reshape(shape)
+        want = {"quantise": from_real, "dequantise": real_out}.get(what, byte_out)
+        assert_same(made, want, (what, planes, gap, width))
+        assert (inside.intact(), outside.intact()) == (True, True)
+        assert (inside.bytes[between] == CANARY).all()

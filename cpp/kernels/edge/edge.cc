@@ -18,14 +18,17 @@ namespace ek {
 
 namespace {
 
-/// Calls a row's function for every innermost run.
+/// Calls a row's function for every start of the two innermost loops.
 template <void (*kRun)(const EdgeRun& run)>
 void walk(const EdgeArgs& args) {
-  const Nest nest(args.extent, args.x_stride, args.y_stride);
-  nest.for_each_row(static_cast<const uint8_t*>(args.x), static_cast<uint8_t*>(args.y),
-                    [&args](const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_t x_step, ptrdiff_t y_step) {
-                      kRun({x, y, n, x_step, y_step, args.scale, args.zero, args.flip});
-                    });
+  Nest nest(args.extent, args.x_stride, args.y_stride);
+  nest.bring_planes_inside();
+  const int32_t run = nest.rank - 1, plane = nest.rank - 2;
+  nest.for_each_tile(static_cast<const uint8_t*>(args.x), static_cast<uint8_t*>(args.y),
+                     [&](const uint8_t* x, uint8_t* y) {
+                       kRun({x, y, nest.extent[run], nest.x[run], nest.y[run], nest.extent[plane], nest.x[plane],
+                             nest.y[plane], args.scale, args.zero, args.flip});
+                     });
 }
 
 }  // namespace

@@ -5,8 +5,9 @@
 ///   dequantise  x = float(u - zero) * s
 ///   bytes       u = x ^ flip
 ///
-/// Elements go through local arrays of kBlock, so that the arithmetic is vectors of whatever the baseline has (SSE2:
-/// divps, maxps, minps) also where the caller's memory is strided; loads and stores of floats need no alignment.
+/// Elements go through local arrays of kBlock, which no other pointer can name, so that the arithmetic is vectors of
+/// whatever the baseline has (SSE2: divps, maxps, minps, pxor) also where the caller's memory is strided; loads and
+/// stores of floats need no alignment.
 /// Clipping: `t > lo ? t : lo` gives lo for NaN, as maxps does; it comes before rounding and leaves |t| <= 255.
 /// rne is one addition: for |t| <= 2^22 the sum t + 1.5 * 2^23 has ulp 1, so it rounds to an integer, ties to even,
 /// and that integer stands in the low bits. Memory: reads and writes exactly the elements named.
@@ -70,31 +71,47 @@ inline void dequantise_block(const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_
   }
 }
 
-using BlockFn = void (*)(const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_t sx, ptrdiff_t sy, float scale,
-                         int32_t zero);
-
-template <BlockFn kRun>
-void in_blocks(const EdgeRun& run) {
-  const ptrdiff_t sx = run.x_step, sy = run.y_step;
-  ptrdiff_t i = 0;
-  for (; i + kBlock <= run.n; i += kBlock) {
-    kRun(run.x + i * sx, run.y + i * sy, kBlock, sx, sy, run.scale, run.zero);
+inline void bytes_block(const uint8_t* x, uint8_t* y, ptrdiff_t n, ptrdiff_t sx, ptrdiff_t sy, uint8_t flip) {
+  if (sx != 1 || sy != 1) {
+    for (ptrdiff_t i = 0; i < n; ++i) y[i * sy] = x[i * sx] ^ flip;
+    return;
   }
-  if (i < run.n) kRun(run.x + i * sx, run.y + i * sy, run.n - i, sx, sy, run.scale, run.zero);
+  uint8_t u[kBlock] = {};
+  std::memcpy(u, x, static_cast<size_t>(n));
+  for (ptrdiff_t i = 0; i < kBlock; ++i) u[i] ^= flip;
+  std::memcpy(y, u, static_cast<size_t>(n));
+}
+
+/// Calls block(x, y, n) for every kBlock elements of every plane, then for what is left of it.
+template <class Block>
+inline void in_blocks(const EdgeRun& run, const Block& block) {
+  for (ptrdiff_t p = 0; p < run.planes; ++p) {
+    const uint8_t* x = run.x + p * run.x_plane;
+    uint8_t* y = run.y + p * run.y_plane;
+    ptrdiff_t left = run.n;
+    for (; left >= kBlock; left -= kBlock, x += kBlock * run.x_step, y += kBlock * run.y_step) block(x, y, kBlock);
+    if (left > 0) block(x, y, left);
+  }
 }
 
 }  // namespace
 
-void edge_quantise_scalar(const EdgeRun& run) { in_blocks<quantise_block>(run); }
+void edge_quantise_scalar(const EdgeRun& run) {
+  in_blocks(run, [run](const uint8_t* x, uint8_t* y, ptrdiff_t n) {
+    quantise_block(x, y, n, run.x_step, run.y_step, run.scale, run.zero);
+  });
+}
 
-void edge_dequantise_scalar(const EdgeRun& run) { in_blocks<dequantise_block>(run); }
+void edge_dequantise_scalar(const EdgeRun& run) {
+  in_blocks(run, [run](const uint8_t* x, uint8_t* y, ptrdiff_t n) {
+    dequantise_block(x, y, n, run.x_step, run.y_step, run.scale, run.zero);
+  });
+}
 
 void edge_bytes_scalar(const EdgeRun& run) {
-  if (run.x_step == 1 && run.y_step == 1) {
-    for (ptrdiff_t i = 0; i < run.n; ++i) run.y[i] = run.x[i] ^ run.flip;
-  } else {
-    for (ptrdiff_t i = 0; i < run.n; ++i) run.y[i * run.y_step] = run.x[i * run.x_step] ^ run.flip;
-  }
+  in_blocks(run, [run](const uint8_t* x, uint8_t* y, ptrdiff_t n) {
+    bytes_block(x, y, n, run.x_step, run.y_step, run.flip);
+  });
 }
 
 }  // namespace ek

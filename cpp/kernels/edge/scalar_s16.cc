@@ -17,10 +17,10 @@ namespace ek {
 void edge_quantise_s16_scalar(const EdgeRun& run);
 void edge_dequantise_s16_scalar(const EdgeRun& run);
 
-void edge_quantise_s16_scalar(const EdgeRun& run) {
+namespace {
+
+void quantise_line(const EdgeRun& run, const uint8_t* x, uint8_t* y) {
   constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23
-  const uint8_t* x = run.x;
-  uint8_t* y = run.y;
   for (ptrdiff_t i = 0; i < run.n; ++i, x += run.x_step, y += run.y_step) {
     float t;
     std::memcpy(&t, x, sizeof(t));
@@ -33,15 +33,23 @@ void edge_quantise_s16_scalar(const EdgeRun& run) {
   }
 }
 
-void edge_dequantise_s16_scalar(const EdgeRun& run) {
-  const uint8_t* x = run.x;
-  uint8_t* y = run.y;
+void dequantise_line(const EdgeRun& run, const uint8_t* x, uint8_t* y) {
   for (ptrdiff_t i = 0; i < run.n; ++i, x += run.x_step, y += run.y_step) {
     int16_t q;
     std::memcpy(&q, x, sizeof(q));
     const float t = static_cast<float>(q) * run.scale;
     std::memcpy(y, &t, sizeof(t));
   }
+}
+
+}  // namespace
+
+void edge_quantise_s16_scalar(const EdgeRun& run) {
+  for (ptrdiff_t p = 0; p < run.planes; ++p) quantise_line(run, run.x + p * run.x_plane, run.y + p * run.y_plane);
+}
+
+void edge_dequantise_s16_scalar(const EdgeRun& run) {
+  for (ptrdiff_t p = 0; p < run.planes; ++p) dequantise_line(run, run.x + p * run.x_plane, run.y + p * run.y_plane);
 }
 
 }  // namespace ek
