@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine: models and sessions, the frame call, and every kernel by name for tests and benches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypedDict
 
+import numpy as np
 import numpy.typing as npt
 from typing_extensions import CapsuleType
 
@@ -98,6 +99,16 @@ def profile(handle: CapsuleType, inputs: _Buffers, outputs: _Buffers, rounds: in
 def run_regions(
     handle: CapsuleType, frame: _Buffer, boxes: _Buffer | None, channels: int, outputs: _Buffers, raw: bool, /
 ) -> None: ...
+
+# The same bound to one input and one output, each a dtype and a shape: call(x, out) gives the result, or None where
+# the arrays are not just that.
+def direct(
+    handle: CapsuleType,
+    array: type[npt.NDArray[Any]],
+    empty: Callable[..., npt.NDArray[Any]],
+    input: tuple[np.dtype[Any], tuple[int, ...]],
+    output: tuple[np.dtype[Any], tuple[int, ...]],
+) -> Callable[[object, object], Any]: ...
 
 # Kernels by name, for tests and benches: caller memory by address, nothing is checked.
 def dwconv_cycles(name: str, kh: int, kw: int, sx: int, dx: int, c: int, m: int) -> float: ...

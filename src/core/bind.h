@@ -19,3 +19,4 @@ void bind_interpolate(pybind11::module_& m);
 void bind_wide(pybind11::module_& m);
 void bind_session(pybind11::module_& m);
 void bind_frame(pybind11::module_& m);
+void bind_direct(pybind11::module_& m);

@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.attr("__version__") = ek_version();
   bind_session(m);
   bind_frame(m);
+  bind_direct(m);
   bind_kernels(m);
   bind_qgemm(m);
   bind_firstconv(m);

@@ -289,3 +289,52 @@ def test_legal_multipliers_however_large(cap: str, m: float) -> None:
     x = b.draw.integers(0, 256, (2, 9, 9, 16)).astype(np.uint8)
     for name, y in model.reference(x).items():
         np.testing.assert_array_equal(model.run(x)[name], y, err_msg=name)
+
+
+def test_the_direct_call_does_what_the_general_one_does(data: bytes) -> None:
+    """It takes plain arrays that fit, alone; run() leaves the rest to the way that names what is wrong."""
+    model = Model.from_bytes(data)
+    assert model._direct is not None
+    for batch in (1, 2, 7):
+        x, out = images(batch, batch), np.full((batch, 5), 9, np.float32)
+        want = model.reference(x)
+        assert len(np.unique(want)) > 2
+        assert model._direct(x, out) is out
+        np.testing.assert_array_equal(out, want)
+        made = model._direct(x, None)
+        assert (type(made), made.dtype, made.shape) == (np.ndarray, np.float32, (batch, 5))
+        np.testing.assert_array_equal(made, want)
+
+
+class Wrapped(np.ndarray):
+    pass
+
+
+def test_the_direct_call_leaves_all_else_alone(data: bytes) -> None:
+    model, x, out = Model.from_bytes(data), images(2), np.full((2, 5), 9, np.float32)
+    frozen = out.copy()
+    frozen.flags.writeable = False
+    assert model._direct is not None
+    inputs = [
+        x.astype(np.int8), x.astype(bool), x.astype(np.float32), x[..., :2], x[0], x[:0], x[None], x[:, ::-1],
+        np.asfortranarray(x), x.view(Wrapped), x.tobytes(), memoryview(x), {"picture": x}, [[0]], None,
+    ]  # fmt: skip
+    outputs = [
+        np.zeros((2, 5), np.int32), np.zeros((2, 5), ">f4"), np.zeros((2, 5)), np.zeros((2, 4), np.float32),
+        np.zeros((3, 5), np.float32), np.zeros((1, 5), np.float32), np.zeros((5, 2), np.float32).T, frozen,
+        out.view(Wrapped), memoryview(out), bytearray(40), {"scores": out}, 0,
+    ]  # fmt: skip
+    for bad in inputs:
+        assert model._direct(bad, out) is None
+    for bad in outputs:
+        assert model._direct(x, bad) is None
+    assert (out == 9).all()
+    assert (frozen == 9).all()
+    np.testing.assert_array_equal(model.run(x.view(Wrapped)), model.reference(x))
+    np.testing.assert_array_equal(model.run(x[:, ::-1]), model.reference(x[:, ::-1].copy()))
+    with pytest.raises(TypeError):
+        model._direct(x)  # type: ignore[call-arg]
+
+
+def test_several_ports_have_no_direct_call() -> None:
+    assert Model.from_bytes(write(every_op()))._direct is None
