@@ -201,6 +201,17 @@ def test_convolutions_with_operands_against_a_guard_page(
     check(kernel, strip, draw(strip, rng))
 
 
+@pytest.mark.parametrize("flush", ["tail", "head"])
+@pytest.mark.parametrize(("kh", "kw", "kc"), [(1, 1, 9), (1, 1, 64), (3, 2, 13), (2, 3, 20)])
+def test_one_pixel_of_every_width(
+    kernel: str, kh: int, kw: int, kc: int, flush: str, rng: np.random.Generator
+) -> None:
+    """A fully connected layer: as many columns as a panel takes, one tap and several."""
+    for n in range(1, _core.qgemm_row(kernel)["nr"] + 1):
+        strip = Strip(1, n, kc, kh=kh, kw=kw, kx_step=kc + 4, flush=flush)
+        check(kernel, strip, draw(strip, rng))
+
+
 @pytest.mark.parametrize("y_gap", [1, 3, 61])
 def test_strided_output_leaves_the_gaps_alone(kernel: str, y_gap: int, rng: np.random.Generator) -> None:
     for n in range(1, _core.qgemm_row(kernel)["nr"] + 1):
@@ -215,12 +226,13 @@ def test_strided_output_leaves_the_gaps_alone(kernel: str, y_gap: int, rng: np.r
 @pytest.mark.parametrize("w", [-128, -127, 127])
 @pytest.mark.parametrize("kc", [2, 4, 64, 2052])
 def test_corner_values_do_not_saturate(kernel: str, a: int, w: int, kc: int) -> None:
-    strip = Strip(4, 8, kc, input_zero=77)
-    x = Operands(
-        np.full((1, strip.row_elements), a, np.uint8), np.full((8, 1, 1, kc), w, np.int8), np.zeros(8, np.int32),
-        np.linspace(0.5, 1.0, 8, dtype=F32) * F32(127 / (255 * 128 * kc)),
-    )  # fmt: skip
-    check(kernel, strip, x)
+    for m, n in ((4, 8), (1, _core.qgemm_row(kernel)["nr"])):
+        strip = Strip(m, n, kc, input_zero=77)
+        x = Operands(
+            np.full((1, strip.row_elements), a, np.uint8), np.full((n, 1, 1, kc), w, np.int8), np.zeros(n, np.int32),
+            np.linspace(0.5, 1.0, n, dtype=F32) * F32(127 / (255 * 128 * kc)),
+        )  # fmt: skip
+        check(kernel, strip, x)
 
 
 def test_ties_round_to_even(kernel: str) -> None:
@@ -244,10 +256,11 @@ def test_large_sums_round_twice(kernel: str, rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_products_beyond_int32_clip(kernel: str, sign: int) -> None:
-    strip = Strip(3, 8, 1, input_zero=0)
     bias = np.full(8, sign * (1 << 30), np.int32)
-    x = Operands(np.zeros((1, 3), np.uint8), np.ones((8, 1, 1, 1), np.int8), bias, np.full(8, 256.0, F32))
-    check(kernel, strip, x)
+    for m in (1, 3):
+        strip = Strip(m, 8, 1, input_zero=0)
+        x = Operands(np.zeros((1, m), np.uint8), np.ones((8, 1, 1, 1), np.int8), bias, np.full(8, 256.0, F32))
+        check(kernel, strip, x)
     assert requantise(sums(strip, x), x.scale, strip).ravel()[0] == (255 if sign > 0 else 0)
 
 
@@ -267,8 +280,9 @@ def test_a_folded_bias_may_wrap(kernel: str) -> None:
     ("lo", "hi", "zero"), [(0, 255, 0), (0, 255, 255), (128, 255, 128), (3, 3, 200), (17, 201, 90)]
 )
 def test_clipping_bounds(kernel: str, lo: int, hi: int, zero: int, rng: np.random.Generator) -> None:
-    strip = Strip(9, 8, 32, lo=lo, hi=hi, zero=zero)
-    check(kernel, strip, draw(strip, rng))
+    for m in (9, 1):
+        strip = Strip(m, 8, 32, lo=lo, hi=hi, zero=zero)
+        check(kernel, strip, draw(strip, rng))
 
 
 def test_dead_channels_give_their_zero_point(kernel: str, rng: np.random.Generator) -> None:
@@ -340,7 +354,10 @@ def away_from_zero(acc: np.ndarray, scale: np.ndarray, strip: Strip) -> np.ndarr
 
 def test_one_wrong_byte_tap_or_rounding_is_caught(kernel: str, rng: np.random.Generator) -> None:
     strip = Strip(16, 8, 16, input_zero=128, zero=128)
-    x = replace(draw(strip, rng), scale=np.full(8, 2.0**-8, F32))
+    if not fits(kernel, strip, draw(strip, rng)):
+        strip = replace(strip, m=1, n=64)  # a row for one pixel
+    n = strip.n
+    x = replace(draw(strip, rng), scale=np.full(n, 2.0**-8, F32))
     x.w[3, 0, 0, 7] = 100  # the tap that goes missing below
     found = run(kernel, strip, x)
     acc = sums(strip, x)
@@ -350,7 +367,7 @@ def test_one_wrong_byte_tap_or_rounding_is_caught(kernel: str, rng: np.random.Ge
     one_byte[37] ^= 1
     no_tap = replace(x, w=x.w.copy())
     no_tap.w[3, 0, 0, 7] = 0
-    swapped = replace(x, rows=np.roll(x.rows, strip.px, axis=1))
+    swapped = replace(x, rows=np.roll(x.rows, strip.px if strip.m > 1 else 1, axis=1))
     faults = {
         "byte": one_byte,
         "tap": laid_out(strip, requantise(sums(strip, no_tap), x.scale, strip)),
@@ -361,7 +378,7 @@ def test_one_wrong_byte_tap_or_rounding_is_caught(kernel: str, rng: np.random.Ge
         with pytest.raises(AssertionError, match="expected"):
             assert_same(found, fault, name)
 
-    ties = replace(x, scale=np.full(8, 0.5, F32), bias=np.arange(8, dtype=np.int32), w=x.w // 127)
+    ties = replace(x, scale=np.full(n, 0.5, F32), bias=np.arange(n, dtype=np.int32), w=x.w // 127)
     small = replace(strip, lo=0, hi=255)
     with pytest.raises(AssertionError, match="expected"):
         assert_same(run(kernel, small, ties), laid_out(small, away_from_zero(sums(small, ties), ties.scale, small)))

@@ -22,6 +22,7 @@ constexpr Elem kS16 = Elem::kS16;
 // Every x86 row keeps int32 sums exact for every int8 weight, -128 included, and takes any m, n and k.
 bool fits_all(const QGemmProblem&) { return true; }
 #if defined(EK_ARCH_X86)
+bool fits_m1(const QGemmProblem& problem) { return problem.m == 1; }
 bool fits_k32(const QGemmProblem& problem) { return problem.taps == 1 && problem.k <= 32; }
 #endif
 
@@ -72,6 +73,9 @@ double cycles_avx512vnni_k32(const QGemmProblem& problem) {
   QGemmProblem whole = problem;
   whole.m = round_up(problem.m, 4);  // its last tile repeats pixels
   return predict({4, 32, 4, 16, 2.0, 2.0, 1.7, 0.0}, whole);
+}
+double cycles_avx512vnni_m1(const QGemmProblem& problem) {
+  return predict({1, 128, 4, 16, 2.0, 2.0, 1.65, 14.0}, problem);
 }
 double cycles_avxvnni(const QGemmProblem& problem) { return predict({6, 16, 4, 8, 2.0, 2.0, 1.8, 11.0}, problem); }
 double cycles_avx2(const QGemmProblem& problem) {
