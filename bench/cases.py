@@ -18,8 +18,8 @@ T = TypeVar("T")
 Case = Callable[[], object]
 
 # (kernel rows, contiguous bytes per kernel row, output pixels, output channels): one strip of a convolution
-QGEMM = [(1, 16, 576, 32), (1, 32, 6, 10), (1, 32, 24, 64), (1, 96, 12, 96), (1, 160, 6, 160), (1, 512, 1, 64), (1, 128, 1, 128), (1, 64, 1, 10)]
-QGEMM += [(3, 144, 12, 48)]
+QGEMM = [(1, 16, 576, 32), (1, 32, 6, 10), (1, 32, 24, 64), (1, 96, 12, 96), (1, 160, 6, 160), (1, 512, 1, 64)]
+QGEMM += [(3, 144, 12, 48), (1, 128, 1, 128), (1, 64, 1, 10)]
 DWCONV = [(3, 1, 64, 24), (3, 1, 96, 12), (3, 2, 96, 6), (5, 1, 64, 12)]  # kernel, stride, channels, pixels
 WINOGRAD = [(24, 32, 64), (56, 64, 64), (7, 512, 128)]  # side of the picture, channels in and out
 FIRSTCONV = [(3, 9, 6, 24, 32), (3, 9, 3, 48, 16)]  # kernel rows, bytes per row, pixel step, pixels, channels

@@ -70,21 +70,26 @@ py::tuple pack(const std::string& name, uintptr_t w, int32_t kh, int32_t kw, int
                         py::bytes(reinterpret_cast<const char*>(panel_scale.data()), bytes));
 }
 
-/// m, n, k, whether some weight is -128, kh * kw.
-ek::QGemmProblem problem_of(int32_t m, int32_t n, int32_t k, bool has_minus_128, int32_t taps) {
-  return {m, n, k, has_minus_128, taps};
+/// m, n, k, whether some weight is -128, kh * kw, qgemm_unbounded.
+ek::QGemmProblem problem_of(int32_t m, int32_t n, int32_t k, bool has_minus_128, int32_t taps, bool unbounded) {
+  return {m, n, k, has_minus_128, taps, unbounded};
 }
 
-std::string chosen_row(int32_t m, int32_t n, int32_t k, bool has_minus_128, int32_t taps, const std::string& isa) {
-  return ek::select_qgemm(problem_of(m, n, k, has_minus_128, taps), cap_of(isa))->row.name;
+std::string chosen_row(int32_t m, int32_t n, int32_t k, bool has_minus_128, int32_t taps, const std::string& isa,
+                       bool unbounded) {
+  return ek::select_qgemm(problem_of(m, n, k, has_minus_128, taps, unbounded), cap_of(isa))->row.name;
 }
 
-bool fits(const std::string& name, int32_t m, int32_t n, int32_t k, bool has_minus_128, int32_t taps) {
-  return any_qgemm(name).fits(problem_of(m, n, k, has_minus_128, taps));
+bool fits(const std::string& name, int32_t m, int32_t n, int32_t k, bool has_minus_128, int32_t taps, bool unbounded) {
+  return any_qgemm(name).fits(problem_of(m, n, k, has_minus_128, taps, unbounded));
 }
 
 double cycles(const std::string& name, int32_t m, int32_t n, int32_t k, bool has_minus_128, int32_t taps) {
-  return any_qgemm(name).cycles(problem_of(m, n, k, has_minus_128, taps));
+  return any_qgemm(name).cycles(problem_of(m, n, k, has_minus_128, taps, false));
+}
+
+bool is_unbounded(uintptr_t w, int32_t n, int32_t k, uintptr_t bias, uintptr_t scale) {
+  return ek::qgemm_unbounded(at<const int8_t>(w), n, k, at<const int32_t>(bias), at<const float>(scale));
 }
 
 void widen(const std::string& isa, uintptr_t u8, int32_t count, uintptr_t s16) {
@@ -103,9 +108,12 @@ void bind_qgemm(py::module_& m) {
         py::arg("bias"), py::arg("scale"), py::arg("first"), py::arg("columns"), py::arg("input_zero"),
         "Packs one panel: its bytes, bias and scale.");
   m.def("qgemm_select", &chosen_row, py::arg("m"), py::arg("n"), py::arg("k"), py::arg("has_minus_128"),
-        py::arg("taps"), py::arg("isa"), "Name of the row a plan would choose under a cap.");
+        py::arg("taps"), py::arg("isa"), py::arg("unbounded") = false,
+        "Name of the row a plan would choose under a cap.");
   m.def("qgemm_fits", &fits, py::arg("name"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("has_minus_128"),
-        py::arg("taps"), "Whether a row takes a problem.");
+        py::arg("taps"), py::arg("unbounded") = false, "Whether a row takes a problem.");
+  m.def("qgemm_unbounded", &is_unbounded, py::arg("w"), py::arg("n"), py::arg("k"), py::arg("bias"), py::arg("scale"),
+        "Whether a product of accumulator and scale could reach 2^30 for some input.");
   m.def("qgemm_cycles", &cycles, py::arg("name"), py::arg("m"), py::arg("n"), py::arg("k"), py::arg("has_minus_128"),
         py::arg("taps"), "Predicted cycles of a row.");
   m.def("qgemm_widen", &widen, py::arg("isa"), py::arg("u8"), py::arg("count"), py::arg("s16"),

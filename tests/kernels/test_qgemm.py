@@ -135,7 +135,13 @@ def run(kernel: str, strip: Strip, x: Operands) -> np.ndarray:
 
 def fits(kernel: str, strip: Strip, x: Operands) -> bool:
     taps = strip.kh * strip.kw
-    return _core.qgemm_fits(kernel, strip.m, strip.n, strip.k, bool((x.w == -128).any()), taps)
+    minus_128 = bool((x.w == -128).any())
+    return _core.qgemm_fits(kernel, strip.m, strip.n, strip.k, minus_128, taps, unbounded(strip, x))
+
+
+def unbounded(strip: Strip, x: Operands) -> bool:
+    w = np.ascontiguousarray(x.w)
+    return _core.qgemm_unbounded(w.ctypes.data, strip.n, strip.k, x.bias.ctypes.data, x.scale.ctypes.data)
 
 
 def check(kernel: str, strip: Strip, x: Operands) -> bool:
@@ -203,9 +209,7 @@ def test_convolutions_with_operands_against_a_guard_page(
 
 @pytest.mark.parametrize("flush", ["tail", "head"])
 @pytest.mark.parametrize(("kh", "kw", "kc"), [(1, 1, 9), (1, 1, 64), (3, 2, 13), (2, 3, 20)])
-def test_one_pixel_of_every_width(
-    kernel: str, kh: int, kw: int, kc: int, flush: str, rng: np.random.Generator
-) -> None:
+def test_one_pixel_of_every_width(kernel: str, kh: int, kw: int, kc: int, flush: str, rng: np.random.Generator) -> None:
     """A fully connected layer: as many columns as a panel takes, one tap and several."""
     for n in range(1, _core.qgemm_row(kernel)["nr"] + 1):
         strip = Strip(1, n, kc, kh=kh, kw=kw, kx_step=kc + 4, flush=flush)
@@ -254,14 +258,52 @@ def test_large_sums_round_twice(kernel: str, rng: np.random.Generator) -> None:
     check(kernel, strip, x)
 
 
+def extreme(strip: Strip, bias: int, scale: float) -> Operands:
+    """Sums that are the bias alone, save for one weight of 1 on a zero."""
+    n = strip.n
+    return Operands(np.zeros((1, strip.m), np.uint8), np.ones((n, 1, 1, 1), np.int8), np.full(n, bias, np.int32),
+                    np.full(n, scale, F32))  # fmt: skip
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_products_beyond_int32_clip(kernel: str, sign: int) -> None:
-    bias = np.full(8, sign * (1 << 30), np.int32)
-    for m in (1, 3):
-        strip = Strip(m, 8, 1, input_zero=0)
-        x = Operands(np.zeros((1, m), np.uint8), np.ones((8, 1, 1, 1), np.int8), bias, np.full(8, 256.0, F32))
+@pytest.mark.parametrize(
+    ("bias", "scale"), [((1 << 31) - 300, 0.4999), ((1 << 29) - 300, 1.9999), ((1 << 22) - 300, 255.9)]
+)
+def test_products_far_outside_clip(kernel: str, bias: int, scale: float, sign: int) -> None:
+    """Up to 2^30, the most that every row must take."""
+    for m, (lo, hi, zero) in itertools.product((1, 3, 12), [(0, 255, 0), (0, 255, 255), (20, 200, 131)]):
+        strip = Strip(m, 8, 1, input_zero=0, lo=lo, hi=hi, zero=zero)
+        x = extreme(strip, sign * bias, scale)
+        assert not unbounded(strip, x)
         check(kernel, strip, x)
+        assert requantise(sums(strip, x), x.scale, strip).ravel()[0] == (hi if sign > 0 else lo)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("scale", [0.51, 1.0, 256.0])
+@pytest.mark.parametrize("m", [1, 3, 12])
+def test_products_beyond_int32_go_to_rows_that_take_them(m: int, scale: float, sign: int) -> None:
+    strip = Strip(m, 8, 1, input_zero=0)
+    x = extreme(strip, sign * ((1 << 31) - 300), scale)
+    assert unbounded(strip, x)
     assert requantise(sums(strip, x), x.scale, strip).ravel()[0] == (255 if sign > 0 else 0)
+    rows = {row["name"]: row["isa"] for row in _core.kernels() if row["family"] == FAMILY and row["runs_here"]}
+    take = [name for name in rows if check(name, strip, x)]
+    for cap in ("", *rows.values()):
+        assert _core.qgemm_select(m, 8, 1, False, 1, cap, True) in take
+
+
+def test_the_bound_is_over_all_inputs(rng: np.random.Generator) -> None:
+    """(|bias| + 255 * sum|w|) * scale against 2^30, for each column."""
+    strip = Strip(1, 5, 9, kh=2)
+    x = replace(draw(strip, rng), scale=np.full(5, 2.0**-10, F32))
+    x.w[3, 0, 0, 0] = -128
+    assert not unbounded(strip, x)
+    most = (abs(int(x.bias[3])) + 255 * int(np.abs(x.w[3].astype(int)).sum())) / 2.0**30
+    for factor, expected in [(0.999, False), (1.001, True)]:
+        scale = x.scale.copy()
+        scale[3] = factor / most
+        assert unbounded(strip, replace(x, scale=scale)) == expected
 
 
 def test_a_folded_bias_may_wrap(kernel: str) -> None:

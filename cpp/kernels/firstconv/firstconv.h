@@ -17,7 +17,7 @@ struct FirstConvArgs {
   int32_t m;                   ///< output pixels of the strip
   const void* w;               ///< one packed panel
   const int32_t* bias;         ///< [nr]
-  const float* scale;          ///< [nr]
+  const float* scale;          ///< [nr]; float(acc) * scale stays below 2^30 (qgemm_unbounded of the weights)
   int32_t n;                   ///< valid columns 1..nr
   Requant out;
   uint8_t* y;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /// AVX-512: from sixteen int32 accumulators to bytes in memory. For x86_avx512vnni*.cc only.
 ///
-///   byte = max(sat_u8(sat_s16(rne(min(float(acc) * m, hi))) + zero), lo + zero)
+///   byte = min(max(sat_u8(sat_s16(sat_s16(rne(float(acc) * m)) + zero)), lo + zero), hi + zero)
 ///
-/// This is kernel.h's Requant: lo, hi and zero are integers, and rounding is monotone, so clipping below may wait
-/// until after rounding and saturation, where one instruction clips 64 outputs (vpackssdw and vpackuswb keep the order,
-/// and -32768..255 plus a zero of 0..255 stays int16). Clipping above may not: vcvtps2dq turns a float beyond int32
-/// into INT32_MIN.
+/// This is kernel.h's Requant: lo, hi and zero are integers, and rounding and every saturation are monotone, so
+/// clipping may wait until the end, where one instruction clips 64 outputs. What must hold: |float(acc) * m| < 2^31,
+/// because vcvtps2dq turns a float beyond int32 into INT32_MIN; whoever chooses a row proves it from weights, biases
+/// and scales (qgemm_unbounded, dwconv_unbounded).
 #pragma once
 #include <immintrin.h>
 
@@ -36,30 +36,28 @@ EK_INLINE int32_t load_s32(const void* p) {
 EK_INLINE void hold(__m512i& v) { __asm__("" : "+v"(v)); }
 
 struct Requant512 {
-  __m512 hi_f32x16;
-  __m512i zero_s16x32, lo_u8x64;  ///< lo is the least output byte
+  __m512i zero_s16x32, lo_u8x64, hi_u8x64;  ///< the least and the greatest output byte
 };
 
 EK_INLINE Requant512 load_requant512(const Requant& out) {
   Requant512 r;
-  r.hi_f32x16 = _mm512_set1_ps(out.hi);
   r.zero_s16x32 = _mm512_set1_epi16(static_cast<int16_t>(out.zero));
   r.lo_u8x64 = _mm512_set1_epi8(static_cast<int8_t>(static_cast<int32_t>(out.lo) + out.zero));
+  r.hi_u8x64 = _mm512_set1_epi8(static_cast<int8_t>(static_cast<int32_t>(out.hi) + out.zero));
   return r;
 }
 
-/// rne(min(float(acc) * m, hi)): not yet clipped below, zero not yet added.
-EK_INLINE __m512i round_s32x16(__m512i acc_s32x16, __m512 scale_f32x16, const Requant512& r) {
-  const __m512 t_f32x16 = _mm512_mul_ps(_mm512_cvtepi32_ps(acc_s32x16), scale_f32x16);
-  return _mm512_cvtps_epi32(_mm512_min_ps(t_f32x16, r.hi_f32x16));
+/// rne(float(acc) * m): not yet clipped, zero not yet added.
+EK_INLINE __m512i round_s32x16(__m512i acc_s32x16, __m512 scale_f32x16) {
+  return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc_s32x16), scale_f32x16));
 }
 
 /// Four rounded vectors to 64 finished bytes, packed inside 128-bit lanes: [a0..a3 b0..b3 c0..c3 d0..d3 | a4.. | …].
 EK_INLINE __m512i bytes_in_lanes_u8x64(__m512i a_s32x16, __m512i b_s32x16, __m512i c_s32x16, __m512i d_s32x16,
                                        const Requant512& r) {
-  const __m512i ab_s16x32 = _mm512_add_epi16(_mm512_packs_epi32(a_s32x16, b_s32x16), r.zero_s16x32);
-  const __m512i cd_s16x32 = _mm512_add_epi16(_mm512_packs_epi32(c_s32x16, d_s32x16), r.zero_s16x32);
-  return _mm512_max_epu8(_mm512_packus_epi16(ab_s16x32, cd_s16x32), r.lo_u8x64);
+  const __m512i ab_s16x32 = _mm512_adds_epi16(_mm512_packs_epi32(a_s32x16, b_s32x16), r.zero_s16x32);
+  const __m512i cd_s16x32 = _mm512_adds_epi16(_mm512_packs_epi32(c_s32x16, d_s32x16), r.zero_s16x32);
+  return _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(ab_s16x32, cd_s16x32), r.lo_u8x64), r.hi_u8x64);
 }
 
 /// Four rounded vectors to 64 finished bytes: [a0..a15 | b0..b15 | c0..c15 | d0..d15].

@@ -46,6 +46,16 @@ void pack_column(const QGemmKernel& kernel, const Taps& taps, const int8_t* w, i
 
 }  // namespace
 
+bool qgemm_unbounded(const int8_t* w, int32_t n, int32_t k, const int32_t* bias, const float* scale) {
+  for (int32_t column = 0; column < n; ++column, w += k) {
+    uint32_t weights = 0;  // k * 128 stays below 2^31: the verifier bounds k by the accumulator
+    for (int32_t i = 0; i < k; ++i) weights += static_cast<uint32_t>(w[i] < 0 ? -w[i] : w[i]);
+    const double most = 255.0 * weights + (bias[column] < 0 ? -1.0 : 1.0) * bias[column];
+    if (!(most * static_cast<double>(scale[column]) < 1073741824.0)) return true;
+  }
+  return false;
+}
+
 size_t qgemm_panel_bytes(const QGemmKernel& kernel, int32_t kh, int32_t kw, int32_t kc, int32_t columns) {
   const size_t depth = static_cast<size_t>(kh) * static_cast<size_t>(kw) * static_cast<size_t>(round_up(kc, kernel.kr));
   return depth * static_cast<size_t>(round_up(columns, kernel.lanes)) * static_cast<size_t>(kernel.elem);

@@ -19,11 +19,13 @@ namespace {
 constexpr Elem kU8 = Elem::kU8;
 constexpr Elem kS16 = Elem::kS16;
 
-// Every x86 row keeps int32 sums exact for every int8 weight, -128 included, and takes any m, n and k.
+// Every x86 row keeps int32 sums exact for every int8 weight, -128 included, and takes any m, n and k. Those of AVX-512
+// clip after the conversion to int32, so no product may leave it.
 bool fits_all(const QGemmProblem&) { return true; }
 #if defined(EK_ARCH_X86)
-bool fits_m1(const QGemmProblem& problem) { return problem.m == 1; }
-bool fits_k32(const QGemmProblem& problem) { return problem.taps == 1 && problem.k <= 32; }
+bool fits_bounded(const QGemmProblem& problem) { return !problem.unbounded; }
+bool fits_m1(const QGemmProblem& problem) { return problem.m == 1 && !problem.unbounded; }
+bool fits_k32(const QGemmProblem& problem) { return problem.taps == 1 && problem.k <= 32 && !problem.unbounded; }
 #endif
 
 #if defined(EK_ARCH_ARM)

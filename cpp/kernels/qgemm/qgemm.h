@@ -39,6 +39,7 @@ struct QGemmProblem {
   int32_t m, n, k;             ///< of one strip; k = kh * kw * kc
   bool has_minus_128;          ///< some weight is -128
   int32_t taps = 0;            ///< kh * kw of the calls; 0 = not told
+  bool unbounded = false;      ///< qgemm_unbounded()
 };
 
 struct QGemmKernel {
@@ -54,6 +55,10 @@ struct QGemmKernel {
 
 extern const QGemmKernel kQGemmKernels[];
 extern const size_t kQGemmKernelCount;
+
+/// Whether float(acc) * scale of some of `n` columns of `k` weights [n][k] can reach 2^30 for any input. Output bytes
+/// are hundreds, so no sensible model's does; where none can, rows may convert to int32 first and clip as bytes.
+bool qgemm_unbounded(const int8_t* w, int32_t n, int32_t k, const int32_t* bias, const float* scale);
 
 /// The eligible row (isa within `cap` and fits) of least predicted cycles, file order on ties. Never null:
 /// scalar is last and fits everything.

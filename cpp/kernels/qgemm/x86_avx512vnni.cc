@@ -13,7 +13,7 @@
 /// four products to an int32 lane without saturating. Activations are biased bytes, so they are the unsigned factor
 /// as they lie in memory; the bias by 128 and the zero point are folded into `bias` by the packer.
 /// Bounds: a lane wraps modulo 2^32; the true sum fits int32 (proved by the verifier), for any weights up to
-/// K = 2^31 / (255 * 128) = 65793.
+/// K = 2^31 / (255 * 128) = 65793. No product with the scale reaches 2^30 (`fits`; isa/x86_avx512vnni.h says why).
 /// Registers: 24 sums, 2 weights, 1 broadcast. A k group of a full tile is 24 dots (12 cycles) against 14 loads (7).
 /// A strip is cut into tiles that differ by at most one pixel (25 = 9 + 8 + 8), so no tile is left with few sums.
 /// Below eight sums the latency of the dot (4 cycles) would show: then k is dealt to 2 or 4 chains.

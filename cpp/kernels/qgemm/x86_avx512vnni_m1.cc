@@ -82,7 +82,7 @@ void pixel(const QGemmArgs& args) {
     EK_UNROLL
     for (int i = 0; i < 4; ++i) {
       const int from = v + i < V ? v + i : v;  // what stands in for a missing vector is not stored
-      q_s32x16[i] = round_s32x16(sum_s32x16[0][from], _mm512_loadu_ps(args.scale + 16 * from), r);
+      q_s32x16[i] = round_s32x16(sum_s32x16[0][from], _mm512_loadu_ps(args.scale + 16 * from));
     }
     const __m512i y_u8x64 = bytes_u8x64(q_s32x16[0], q_s32x16[1], q_s32x16[2], q_s32x16[3], r);
     _mm512_mask_storeu_epi8(args.y + 16 * v, first_bits(args.n - 16 * v), y_u8x64);

@@ -64,7 +64,7 @@ EK_INLINE void store(const Output<V>& out, uint8_t* y, const __m512i (&sum_s32x1
     EK_UNROLL
     for (int i = 0; i < 4; ++i) {
       const int pixel = p + i / V < MR ? p + i / V : p;
-      q_s32x16[i] = round_s32x16(sum_s32x16[pixel][i % V], out.scale_f32x16[i % V], out.r);
+      q_s32x16[i] = round_s32x16(sum_s32x16[pixel][i % V], out.scale_f32x16[i % V]);
     }
     const __m512i y_u8x64 = bytes_u8x64(q_s32x16[0], q_s32x16[1], q_s32x16[2], q_s32x16[3], out.r);
     if (V == 2) {

@@ -19,6 +19,16 @@
 #include "runtime/groups/panels.h"
 
 namespace ek {
+
+/// Over all groups: each output channel has the same number of weights.
+bool unbounded(const Plan& plan, const OpView& op) {
+  const int32_t columns = plan.out(op).shape.c;
+  const ConstantRecord& w = plan.model->constants[op.constants[0]];
+  return qgemm_unbounded(plan.model->constant<int8_t>(op.constants[0]), columns,
+                         static_cast<int32_t>(w.size / static_cast<uint64_t>(columns)),
+                         plan.model->constant<int32_t>(op.constants[1]), plan.model->constant<float>(op.constants[2]));
+}
+
 namespace {
 
 constexpr int32_t kWideStrip = 192;  // pixels per strip of a long row that must be widened first
@@ -107,9 +117,12 @@ Choice choose(const Plan& plan, const OpView& op) {
   if (c.shape.long_row && kept != 0) cut_long_row(x, y, kept * x.w, &c.shape);
   const ConstantRecord& w = plan.model->constants[op.constants[0]];
   const int32_t columns = y.c / p.groups;
-  const QGemmProblem problem{c.shape.m, columns, c.shape.rows() * c.shape.kw * c.shape.kc,
+  const QGemmProblem problem{c.shape.m,
+                             columns,
+                             c.shape.rows() * c.shape.kw * c.shape.kc,
                              has_minus_128(plan.model->constant<int8_t>(op.constants[0]), w.size),
-                             c.shape.rows() * c.shape.kw};
+                             c.shape.rows() * c.shape.kw,
+                             unbounded(plan, op)};
   c.kernel = select_qgemm(problem, plan.cap);
   c.cycles = c.kernel->cycles(problem) * c.shape.strips * p.groups;
   if (c.kernel->elem == Elem::kS16 && c.shape.long_row && kept == 0) cut_long_row(x, y, kWideStrip, &c.shape);

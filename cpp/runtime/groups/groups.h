@@ -5,6 +5,9 @@
 
 namespace ek {
 
+/// Whether some product of a Conv2D could leave int32 (qgemm_unbounded).
+bool unbounded(const Plan& plan, const OpView& op);
+
 /// Predicted cycles of a Conv2D by firstconv; infinite when it is not one (conv.cc asks).
 double firstconv_cycles(const Plan& plan, const OpView& op);
 ek_status plan_firstconv(const Plan& plan, const OpView& op, Step* step, Error* error);
