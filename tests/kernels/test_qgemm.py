@@ -352,7 +352,7 @@ def test_a_panel_is_laid_out_as_written(kernel: str, rng: np.random.Generator) -
     strip = Strip(1, 5, 6, kh=2, kw=3)
     kr, lanes = tile["kr"], -(-strip.n // tile["lanes"]) * tile["lanes"]
     x = draw(strip, rng)
-    panel = packed(kernel, strip, x)[0].view({"u8": np.int8, "s16": np.int16}[tile["elem"]])
+    panel = packed(kernel, strip, x)[0].view({1: np.int8, 2: np.int16}[tile["weight_bytes"]])
     groups = -(-strip.kc // kr)
     panel = panel.reshape(2, 3, groups, lanes, kr)
     expected = np.zeros_like(panel)

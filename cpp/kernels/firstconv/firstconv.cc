@@ -112,7 +112,7 @@ size_t firstconv_panel_bytes(const FirstConvKernel& kernel, int32_t taps, int32_
 void firstconv_pack(const FirstConvKernel& kernel, const int8_t* w, int32_t kh, int32_t row_taps, const int32_t* bias,
                     const float* scale, int32_t first, int32_t columns, int32_t input_zero, void* panel,
                     int32_t* panel_bias, float* panel_scale) {
-  const QGemmKernel gemm = {kernel.row,  kernel.mr, kernel.nr, kernel.kr, kernel.lanes,
+  const QGemmKernel gemm = {kernel.row,  kernel.mr, kernel.nr, kernel.kr, kernel.lanes, kernel.elem,
                             kernel.elem, 0,         nullptr,   nullptr,   nullptr};
   qgemm_pack(gemm, w, 1, 1, kh * row_taps, bias, scale, first, columns, input_zero, panel, panel_bias, panel_scale);
 }

@@ -58,7 +58,7 @@ bool qgemm_unbounded(const int8_t* w, int32_t n, int32_t k, const int32_t* bias,
 
 size_t qgemm_panel_bytes(const QGemmKernel& kernel, int32_t kh, int32_t kw, int32_t kc, int32_t columns) {
   const size_t depth = static_cast<size_t>(kh) * static_cast<size_t>(kw) * static_cast<size_t>(round_up(kc, kernel.kr));
-  return depth * static_cast<size_t>(round_up(columns, kernel.lanes)) * static_cast<size_t>(kernel.elem);
+  return depth * static_cast<size_t>(round_up(columns, kernel.lanes)) * static_cast<size_t>(kernel.weights);
 }
 
 void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t kw, int32_t kc, const int32_t* bias,
@@ -68,13 +68,13 @@ void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t 
   const int32_t width = round_up(columns, kernel.lanes);
   const size_t depth = static_cast<size_t>(kh) * static_cast<size_t>(kw) * static_cast<size_t>(kc);
   const size_t padded = static_cast<size_t>(taps.count) * static_cast<size_t>(taps.padded);
-  std::memset(panel, 0, padded * static_cast<size_t>(width) * static_cast<size_t>(kernel.elem));
+  std::memset(panel, 0, padded * static_cast<size_t>(width) * static_cast<size_t>(kernel.weights));
   std::memset(panel_bias, 0, sizeof(int32_t) * static_cast<size_t>(kernel.nr));
   std::memset(panel_scale, 0, sizeof(float) * static_cast<size_t>(kernel.nr));
   for (int32_t column = 0; column < columns; ++column) {
     const int32_t n = first + column;
     const int8_t* w_n = w + static_cast<size_t>(n) * depth;
-    if (kernel.elem == Elem::kU8) {
+    if (kernel.weights == Elem::kU8) {
       pack_column(kernel, taps, w_n, column, width, static_cast<int8_t*>(panel));
     } else {
       pack_column(kernel, taps, w_n, column, width, static_cast<int16_t*>(panel));

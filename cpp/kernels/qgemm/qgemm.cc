@@ -16,8 +16,13 @@ void widen_avx2(const uint8_t* u8, int32_t count, int16_t* s16);
 
 namespace {
 
-constexpr Elem kU8 = Elem::kU8;
-constexpr Elem kS16 = Elem::kS16;
+/// How a row reads A and the panel.
+struct Operands {
+  Elem a, weights;
+};
+[[maybe_unused]] constexpr Operands kU8 = {Elem::kU8, Elem::kU8};
+[[maybe_unused]] constexpr Operands kS16 = {Elem::kS16, Elem::kS16};
+[[maybe_unused]] constexpr Operands kS16S8 = {Elem::kS16, Elem::kU8};
 
 // Every x86 row keeps int32 sums exact for every int8 weight, -128 included, and takes any m, n and k. Those of AVX-512
 // clip after the conversion to int32, so no product may leave it.
@@ -46,6 +51,8 @@ constexpr double kCall = 12.0;            // cycles
 constexpr double kTap = 12.0;             // cycles of loop control for each tap but the first, per tile
 constexpr double kNearWeights = 32768.0;  // bytes that stay in L1
 constexpr double kStream = 40.0;          // bytes of weights per cycle from L2
+[[maybe_unused]] constexpr double kFarWeights = 524288.0;  // bytes that stay in L2 from frame to frame
+[[maybe_unused]] constexpr double kFarStream = 10.0;       // bytes of weights per cycle from beyond
 
 /// Cycles of `m` pixels times one panel of `vectors`: the slower of dots and loads for each k group, and the epilogue.
 double panel_cycles(const Rates& row, int32_t m, int32_t vectors, int32_t groups, double tile) {
@@ -80,9 +87,19 @@ double cycles_avx512vnni_m1(const QGemmProblem& problem) {
   return predict({1, 128, 4, 16, 2.0, 2.0, 1.65, 14.0}, problem);
 }
 double cycles_avxvnni(const QGemmProblem& problem) { return predict({6, 16, 4, 8, 2.0, 2.0, 1.8, 11.0}, problem); }
-double cycles_avx2(const QGemmProblem& problem) {
+/// Of an AVX2 row whose panel holds `bytes` per weight: with the widening of A, and no faster than weights arrive.
+double predict_s16(const Rates& row, const QGemmProblem& problem, double bytes) {
+  const double weights = bytes * problem.n * problem.k;
+  const double stream = weights > kFarWeights ? weights / kFarStream : weights > kNearWeights ? weights / kStream : 0.0;
   const double widen = static_cast<double>(problem.m) * problem.k / 16.0;
-  return widen + predict({6, 16, 2, 8, 1.7, 2.0, 1.8, 11.0}, problem);
+  const double cycles = predict(row, problem);
+  return widen + (cycles > stream ? cycles : stream);
+}
+double cycles_avx2(const QGemmProblem& problem) {
+  return predict_s16({6, 16, 2, 8, 1.7, 2.0, 1.8, 11.0}, problem, 2.0);
+}
+double cycles_avx2_s8(const QGemmProblem& problem) {
+  return predict_s16({6, 16, 2, 8, 1.6, 2.0, 1.8, 11.0}, problem, 1.0);
 }
 #endif
 #if defined(EK_ARCH_ARM)
@@ -95,7 +112,7 @@ double cycles_scalar(const QGemmProblem& problem) { return predict({4, 8, 1, 8, 
 
 const QGemmKernel kQGemmKernels[] = {
 #define EK_QGEMM_KERNEL(name, isa, elem, a_zero, mr, nr, kr, lanes, fits, cycles) \
-  {{#name, "qgemm", isa}, mr, nr, kr, lanes, elem, a_zero, fits, cycles, name},
+  {{#name, "qgemm", isa}, mr, nr, kr, lanes, elem.a, elem.weights, a_zero, fits, cycles, name},
 #include "kernels/qgemm/kernels.def"
 #undef EK_QGEMM_KERNEL
 };

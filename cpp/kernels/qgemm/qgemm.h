@@ -47,6 +47,7 @@ struct QGemmKernel {
   int32_t mr, nr, kr;          ///< tile: pixels, columns, k group
   int32_t lanes;               ///< columns a panel is rounded up to (one vector)
   Elem elem;                   ///< how it reads A
+  Elem weights;                ///< what the panel holds: bytes or int16
   int32_t a_zero;  ///< taken from each byte as the row reads it: 128 where it flips to signed; pack folds it
   bool (*fits)(const QGemmProblem& problem);
   double (*cycles)(const QGemmProblem& problem);  ///< predicted, for one strip

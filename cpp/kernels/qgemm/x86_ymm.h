@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The 256-bit tile of qgemm, 6 pixels x 16 columns, for the two files that differ only in how they multiply:
-/// x86_avx2.cc and x86_avxvnni.cc. In both a k group is 4 bytes of A (4 u8 or 2 s16) and 32 bytes of weights.
+/// x86_avx2.cc and x86_avxvnni.cc. In both a k group is 4 bytes of A (4 u8 or 2 s16) and a vector of weights for each
+/// 8 columns.
 ///
 /// `Dot` says how:  Dot::kElements of A per k group;  Dot::kSums sums that must be in flight to hide the latency;
+///                  Dot::weights(w) = the vector at w, Dot::kWeights bytes before the next;
+///                  Dot::kAhead = bytes of weights fetched ahead of their use, 0: none;
 ///                  Dot::add(sum, a, w) = sum + a . w in every 32-bit lane.
 ///
 /// Registers: 12 sums, 2 weights, 1 broadcast, 1 product (AVX2) = 16. A strip is cut into tiles that differ by at
 /// most one pixel. With fewer sums than kSums, k is dealt to 2 or 4 chains of sums.
 /// Memory: reads 4 bytes per started k group of each tap of each pixel, the panel, and biases and scales of its
-/// vectors; writes n columns of m pixels.
+/// vectors; writes n columns of m pixels. Weights behind the panel may be fetched ahead, which never faults.
 #pragma once
 #include "kernels/isa/x86_avx2.h"
 #include "kernels/qgemm/qgemm.h"
@@ -18,14 +21,17 @@ namespace {
 
 constexpr int32_t kMr = 6;
 
+EK_INLINE __m256i load_x8(const uint8_t* w) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)); }
+
 /// One k group: sum[p][v] += a(p) . w(v) for MR pixels, `stride` bytes apart, and V vectors of columns.
 template <typename Dot, int MR, int V>
 EK_INLINE void dot_group(const uint8_t* const (&a)[(MR + 2) / 3], ptrdiff_t offset, ptrdiff_t stride, const uint8_t* w,
                          __m256i (&sum_s32x8)[MR][V]) {
   __m256i w_x8[V];
+  if constexpr (Dot::kAhead != 0) _mm_prefetch(reinterpret_cast<const char*>(w + Dot::kAhead), _MM_HINT_T0);
   EK_UNROLL
   for (int v = 0; v < V; ++v) {
-    w_x8[v] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 32 * v));
+    w_x8[v] = Dot::weights(w + Dot::kWeights * v);
     hold(w_x8[v]);
   }
   EK_UNROLL
@@ -61,11 +67,12 @@ EK_INLINE void accumulate(const QGemmArgs& args, int32_t first, __m256i (&sum_s3
       int32_t k = args.kc;
       for (; k > kStep * (kChains - 1); k -= kStep * kChains) {
         EK_UNROLL
-        for (int c = 0; c < kChains; ++c, w += 32 * V) dot_group<Dot>(a, 4 * c, args.a_px, w, chain_s32x8[c]);
+        for (int c = 0; c < kChains; ++c, w += Dot::kWeights * V)
+          dot_group<Dot>(a, 4 * c, args.a_px, w, chain_s32x8[c]);
         EK_UNROLL
         for (int b = 0; b < kBases; ++b) a[b] += 4 * kChains;
       }
-      for (; k > 0; k -= kStep, w += 32 * V) {
+      for (; k > 0; k -= kStep, w += Dot::kWeights * V) {
         dot_group<Dot>(a, 0, args.a_px, w, chain_s32x8[0]);
         EK_UNROLL
         for (int b = 0; b < kBases; ++b) a[b] += 4;
