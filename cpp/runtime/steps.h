@@ -47,11 +47,12 @@ struct ConvStep {
   int32_t m, m_last, groups;
   int32_t kh, sy, dy;  ///< input rows of a strip, from strip to strip, from tap to tap
   Panels panels;
-  // s16 rows: the last `wide_rows` input rows widened, row r in slot r mod wide_rows
+  // s16 rows: the last `wide_rows` input rows widened, row r in slot r mod wide_rows; `wide_batch` strips share a
+  // pass over the weights, one of them reads `wide_window` rows
   WidenFn widen;
   int16_t* wide;
   ptrdiff_t wide_row;                ///< elements
-  int32_t wide_rows, wide_count, wide_count_last;
+  int32_t wide_batch, wide_rows, wide_window, wide_count, wide_count_last;
 };
 
 struct FirstConvStep {

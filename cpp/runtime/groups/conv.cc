@@ -11,7 +11,8 @@
 /// GEMM gets the same input rows once for each, and its kernels know nothing of it.
 ///
 /// u8 rows read the arena; panels are the outer loop, so that one stays in L1 while all strips pass. s16 rows read
-/// widened input rows: strips are the outer loop, so that a call widens each input row once. A fused group calls
+/// widened input rows, few at a time and each widened once per call: weights that L2 holds are read again for every
+/// strip; larger ones for every batch of strips, as many as fit `kWideBytes` of widened rows. A fused group calls
 /// strip by strip and so widens again what two strips share.
 #include <limits>
 
@@ -32,6 +33,8 @@ bool unbounded(const Plan& plan, const OpView& op) {
 namespace {
 
 constexpr int32_t kWideStrip = 192;  // pixels per strip of a long row that must be widened first
+constexpr uint64_t kWideBytes = 96 << 10;    // widened rows of a batch: beside a panel they stay in a small L2
+constexpr uint64_t kNearWeights = 256 << 10; // weights that L2 still holds when the next strip begins
 
 /// The convolution as a GEMM, before and after merging.
 struct Shape {
@@ -104,9 +107,19 @@ struct Choice {
   const QGemmKernel* kernel;
   PanelSizes panels;
   double cycles;
-  int32_t wide_rows;
-  uint64_t wide_row;  // elements of one widened row, slack included
+  int32_t wide_batch, wide_rows;  // strips that share a pass over the weights, and the rows that they read
+  uint64_t wide_row;              // elements of one widened row, slack included
 };
+
+/// Strips per pass over the weights of an s16 row.
+int32_t batch_of(const Plan& plan, const OpView& op, const Choice& c, int32_t window) {
+  if (plan.in(op).ring_rows + plan.out(op).ring_rows != 0 || c.panels.bytes() <= kNearWeights) return 1;
+  const auto rows = static_cast<int32_t>(kWideBytes / (2 * c.wide_row));
+  const int32_t strips = rows > window ? (rows - window) / c.shape.sy + 1 : 1;
+  if (strips >= c.shape.strips) return c.shape.strips;
+  const int32_t batches = (c.shape.strips + strips - 1) / strips;
+  return (c.shape.strips + batches - 1) / batches;
+}
 
 Choice choose(const Plan& plan, const OpView& op) {
   const auto& p = op.as<Conv2DParams>();
@@ -130,8 +143,10 @@ Choice choose(const Plan& plan, const OpView& op) {
   c.panels = {p.groups, columns, c.kernel->nr, 0, 0};
   c.panels.full = qgemm_panel_bytes(*c.kernel, s.rows(), s.kw, s.kc, columns < c.kernel->nr ? columns : c.kernel->nr);
   c.panels.last = qgemm_panel_bytes(*c.kernel, s.rows(), s.kw, s.kc, c.panels.n_last());
-  c.wide_rows = (s.kh - 1) * p.dh + 1;
   c.wide_row = align_line(2 * static_cast<uint64_t>(s.wide_count) + kSlack) / 2;
+  const int32_t window = (s.kh - 1) * p.dh + 1;
+  c.wide_batch = batch_of(plan, op, c, window);
+  c.wide_rows = (c.wide_batch - 1) * s.sy + window;
   return c;
 }
 
@@ -161,28 +176,37 @@ void run_u8(const Step& step, int32_t first, int32_t end) {
   }
 }
 
+/// Pointers to the widened rows of strip `s`.
+void set_wide_rows(const ConvStep& c, int32_t s, int32_t group, int32_t kh) {
+  int32_t slot = s * c.sy % c.wide_rows;
+  for (int32_t ky = 0; ky < c.kh; ++ky) {
+    c.rows[ky] = reinterpret_cast<const uint8_t*>(c.wide + slot * c.wide_row + group * c.in_group);
+    slot = slot + c.dy < c.wide_rows ? slot + c.dy : slot + c.dy - c.wide_rows;
+  }
+  for (int32_t ky = c.kh; ky < kh; ++ky) c.rows[ky] = c.rows[ky - c.kh];
+}
+
 void run_s16(const Step& step, int32_t first, int32_t end) {
   const ConvStep& c = step.conv;
   QGemmArgs a = c.args;
   int32_t ready = 0;  // input rows before this one are widened
-  for (int32_t s = first; s < end; ++s) {
-    const int32_t top = s * c.sy, bottom = top + c.wide_rows;
-    for (int32_t r = ready > top ? ready : top; r < bottom; ++r) {
-      c.widen(c.in.at(r), s + 1 < step.strips ? c.wide_count : c.wide_count_last,
+  for (int32_t begin = first; begin < end; begin += c.wide_batch) {
+    const int32_t past = end - begin < c.wide_batch ? end : begin + c.wide_batch;
+    const int32_t top = begin * c.sy, bottom = (past - 1) * c.sy + c.wide_window;
+    for (int32_t r = ready > top ? ready : top; r < bottom; ++r) {  // of a long row, row r is strip r
+      c.widen(c.in.at(r), r + 1 < step.strips ? c.wide_count : c.wide_count_last,
               c.wide + (r % c.wide_rows) * c.wide_row);
     }
     ready = bottom;
-    a.m = s + 1 < step.strips ? c.m : c.m_last;
     for (int32_t g = 0; g < c.groups; ++g) {
-      for (int32_t ky = 0; ky < c.kh; ++ky) {
-        const int16_t* row = c.wide + ((top + ky * c.dy) % c.wide_rows) * c.wide_row + g * c.in_group;
-        c.rows[ky] = reinterpret_cast<const uint8_t*>(row);
-      }
-      for (int32_t ky = c.kh; ky < a.kh; ++ky) c.rows[ky] = c.rows[ky - c.kh];
       for (int32_t p = 0; p < c.panels.count; ++p) {
         set_panel(c, g, p, &a);
-        a.y = c.y.at(s) + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
-        c.run(a);
+        for (int32_t s = begin; s < past; ++s) {
+          if (p == 0 || c.wide_batch > 1) set_wide_rows(c, s, g, a.kh);
+          a.m = s + 1 < step.strips ? c.m : c.m_last;
+          a.y = c.y.at(s) + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
+          c.run(a);
+        }
       }
     }
   }
@@ -240,7 +264,8 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   c.wide =
       reinterpret_cast<int16_t*>(scratch + align_line(static_cast<uint64_t>(s.rows()) * sizeof(uint8_t*)) + kSlack);
   c.wide_row = static_cast<ptrdiff_t>(choice.wide_row);
-  c.wide_rows = choice.wide_rows;
+  c.wide_batch = choice.wide_batch, c.wide_rows = choice.wide_rows;
+  c.wide_window = (s.kh - 1) * p.dh + 1;
   c.wide_count = s.wide_count, c.wide_count_last = s.wide_count_last;
 
   c.args.rows = c.rows;
