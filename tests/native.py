@@ -62,6 +62,16 @@ def program(source: Path, *flags: str) -> Path:
     return target
 
 
+@functools.cache
+def inner_program(source: Path) -> Path:
+    """A C++ program of the house: it sees what the library hides."""
+    tools = host()
+    target = Path(_FOLDER.name) / source.stem
+    command = [tools.tool("g++"), "-std=c++17", "-O1", f"-I{CPP}", f"-I{CPP / 'include'}", str(source)]
+    subprocess.run([*command, *map(str, objects().values()), "-o", str(target), "-pthread"], check=True)
+    return target
+
+
 def run(exe: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Runs a program of `program`; skips where only an emulator could (a Python under qemu-user)."""
     try:
