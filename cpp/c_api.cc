@@ -76,10 +76,14 @@ ek_status read_options(const ek_session_options* given, ek_session_options* opti
     return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, options->threads < 0 ? "threads" : "max_batch",
                     "it is at least 1");
   }
-  if (options->threads > 1) {
+  if (options->threads > 1 && !ek::Pool::kSupported) {
     return ek::fail(&last_error, EK_UNSUPPORTED, 0, "threads",
-                    "%d threads: this version runs a session on 1; run one session per thread instead",
+                    "%d threads: on this system a session runs on 1; make one session per thread instead",
                     options->threads);
+  }
+  if (options->threads > ek::Pool::kMostThreads) {
+    return ek::fail(&last_error, EK_INVALID_ARGUMENT, 0, "threads", "%d threads; a session takes at most %d",
+                    options->threads, ek::Pool::kMostThreads);
   }
   return EK_OK;
 }
@@ -206,9 +210,9 @@ ek_status ek_session_create(const ek_model* model, const ek_session_options* opt
   ek_status status = read_options(options, &o);
   if (status == EK_OK) status = read_cap(o.isa, &cap);
   if (status != EK_OK) return status;
+  const ek::PlanOptions plan = {cap, o.trace != 0, o.threads, o.share_all != 0};
   auto* owner = const_cast<ek::Model*>(cast(model));  // counts its owners; the view stays as it is
-  ek::Session* made =
-      ek::Session::create(owner, {cap, o.memory_limit, o.max_batch, o.trace != 0, o.selftest != 0}, &last_error);
+  ek::Session* made = ek::Session::create(owner, {plan, o.memory_limit, o.max_batch, o.selftest != 0}, &last_error);
   if (made == nullptr) return last_error.code;
   *session = reinterpret_cast<ek_session*>(made);
   return EK_OK;

@@ -11,6 +11,10 @@ namespace ek {
 namespace {
 
 constexpr int64_t kMaxTensorBytes = (int64_t{1} << 31) - 1;
+// A shared step begins and ends by words that cross between cores, about 0.5 us in all; a first frame part finds its
+// workers asleep. Less than this is not worth it: cycles that sharing takes from a step, and from a frame.
+constexpr double kStepGain = 4000.0;
+constexpr double kFrameGain = 250000.0;
 constexpr int64_t kMaxFrameBytes = int64_t{1} << 36;  // of all tensors: a frame writes every halo
 
 const Group* group_of(Opcode opcode) {
@@ -119,12 +123,13 @@ void place_tensors(Plan* plan, ArenaItem* items) {
 // One allocation for everything the plan remembers.
 struct Records {
   Ledger ledger;
-  uint64_t tensors, steps, members, fused, runs_at, moves, scratch;
+  uint64_t tensors, steps, members, copies, fused, runs_at, moves, scratch;
 
-  explicit Records(const ModelView& m)
+  Records(const ModelView& m, int32_t threads)
       : tensors(ledger.take(m.tensors.size * sizeof(TensorPlan))),
         steps(ledger.take(m.ops.size * sizeof(Step))),
         members(ledger.take(m.ops.size * sizeof(Step))),
+        copies(ledger.take(static_cast<uint64_t>(threads - 1) * 2 * m.ops.size * sizeof(Step))),
         fused(ledger.take(m.ops.size)),
         runs_at(ledger.take(m.ops.size * sizeof(uint32_t))),
         moves(ledger.take((m.operands.size + m.ops.size) * sizeof(MoveArgs))),
@@ -133,7 +138,7 @@ struct Records {
 };
 
 ek_status allocate_records(const ModelView& m, Plan* plan, ArenaItem** items, Error* error) {
-  const Records at(m);
+  const Records at(m, plan->threads);
   plan->records = std::calloc(1, at.bytes());
   if (plan->records == nullptr) {
     return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for a plan of %" PRIu64 " bytes", at.bytes());
@@ -143,6 +148,7 @@ ek_status allocate_records(const ModelView& m, Plan* plan, ArenaItem** items, Er
   plan->tensors = {reinterpret_cast<TensorPlan*>(base + at.tensors), m.tensors.size};
   plan->steps = {reinterpret_cast<Step*>(base + at.steps), 0};
   plan->members = {reinterpret_cast<Step*>(base + at.members), m.ops.size};
+  plan->copies = reinterpret_cast<Step*>(base + at.copies);
   plan->runs_at = {reinterpret_cast<uint32_t*>(base + at.runs_at), m.ops.size};
   plan->fused = {base + at.fused, m.ops.size};
   for (uint32_t i = 0; i < m.ops.size; ++i) plan->runs_at[i] = i;
@@ -192,6 +198,19 @@ ek_status plan_steps(Plan* plan, Error* error) {
   return EK_OK;
 }
 
+/// Marks the steps that threads share; false: none, or too little to wake anybody for.
+bool share_steps(const Plan& plan, bool all) {
+  double gain = 0.0;
+  bool any = false;
+  for (Step& step : plan.steps) {
+    const double least = step.cycles * (1.0 - 1.0 / plan.threads);
+    step.shared = step.strips > 1 && (all || least >= kStepGain);
+    any = any || step.shared;
+    if (step.shared) gain += least;
+  }
+  return any && (all || gain >= kFrameGain);
+}
+
 void bind_halo(const Plan& plan, Step* step) {
   const TensorPlan& y = plan.out(plan.model->op(step->op));
   const Nhwc& s = y.shape;
@@ -203,14 +222,15 @@ void bind_halo(const Plan& plan, Step* step) {
 
 }  // namespace
 
-uint64_t plan_record_bytes(const ModelView& model) { return Records(model).bytes(); }
+uint64_t plan_record_bytes(const ModelView& model, int32_t threads) { return Records(model, threads).bytes(); }
 
-ek_status make_plan(const ModelView& model, IsaSet cap, bool trace, Plan* plan, Error* error) {
+ek_status make_plan(const ModelView& model, const PlanOptions& options, Plan* plan, Error* error) {
   *plan = {};
   plan->model = &model;
-  plan->cap = cap;
-  plan->trace = trace;
-  plan->move = select_move(cap);
+  plan->cap = options.cap;
+  plan->trace = options.trace;
+  plan->threads = options.threads;
+  plan->move = select_move(options.cap);
   ArenaItem* items = nullptr;
   ek_status status = allocate_records(model, plan, &items, error);
   if (status != EK_OK) return status;
@@ -218,19 +238,48 @@ ek_status make_plan(const ModelView& model, IsaSet cap, bool trace, Plan* plan, 
   shape_by_consumers(*plan);
   status = size_tensors(plan, error);
   if (status == EK_OK) {
-    if (!trace) find_separable(*plan);
+    if (!options.trace) find_separable(*plan);
     find_lifetimes(*plan);
     place_tensors(plan, items);
     status = plan_steps(plan, error);
   }
-  if (status != EK_OK) free_plan(plan);
-  return status;
+  const bool alone = status == EK_OK && options.threads > 1 && !share_steps(*plan, options.share_all);
+  if (status != EK_OK || alone) free_plan(plan);
+  if (!alone) return status;
+  PlanOptions one = options;
+  one.threads = 1;
+  return make_plan(model, one, plan, error);
 }
 
 void bind_step(const Plan& plan, Step* step, uint8_t* weights, uint8_t* scratch) {
   const OpView op = plan.model->op(step->op);
   group_of(static_cast<Opcode>(op.record->opcode))->bind(plan, op, step, weights, scratch);
 }
+
+namespace {
+
+/// Another thread's steps: thread 0's, with scratch of their own.
+void bind_copies(Plan* plan, Step* copies, uint8_t* weights, uint8_t* scratch) {
+  const Span<Step> members = plan->members;
+  plan->members = {copies + members.size, members.size};
+  plan->packed = true;
+  for (uint32_t i = 0; i < members.size; ++i) plan->members[i] = members[i];
+  for (const Step& step : plan->steps) {
+    Step* copy = copies++;
+    *copy = step;
+    if (step.group) {
+      move_members(plan->members.data, copy);
+      bind_separable(*plan, copy, weights, scratch);
+    } else if (step.shared) {
+      bind_step(*plan, copy, weights, scratch);
+    }
+    weights += align_line(step.weights_bytes);
+  }
+  plan->members = members;
+  plan->packed = false;
+}
+
+}  // namespace
 
 void bind_plan(Plan* plan, uint8_t* block) {
   uint8_t* weights = block;
@@ -245,6 +294,10 @@ void bind_plan(Plan* plan, uint8_t* block) {
     }
     bind_halo(*plan, &step);
     weights += align_line(step.weights_bytes);
+  }
+  for (int32_t thread = 1; thread < plan->threads; ++thread) {
+    scratch += plan->scratch_bytes;
+    bind_copies(plan, plan->copies_of(thread), block, scratch);
   }
 }
 

@@ -5,7 +5,10 @@
 /// so knows each byte that will be needed before any of it is allocated. bind_plan() then packs the weights
 /// into the block it is given and turns offsets into pointers. Nothing is decided after that.
 ///
-///   block:  weights | arena (kSlack before and after) | scratch
+/// Every thread has scratch and, for the steps that threads share, a copy of the steps that points there; all else
+/// is one.
+///
+///   block:  weights | arena (kSlack before and after) | scratch of each thread
 #pragma once
 #include "base/arena.h"
 #include "kernels/move/move.h"
@@ -50,26 +53,44 @@ struct Plan {
   const ModelView* model = nullptr;
   IsaSet cap = kScalar;
   bool trace = false;
+  int32_t threads = 1;      ///< that share steps
+  bool packed = false;      ///< while copies are bound: the weights are in place
   Span<TensorPlan> tensors;
   Span<Step> steps;         ///< what a frame runs, in this order
   Span<Step> members;       ///< by op: the steps inside fused groups
+  Step* copies = nullptr;   ///< of thread 1 and on: op_count steps, op_count members
   Span<uint32_t> runs_at;   ///< by op: the last op of its group, itself when it runs alone
   Span<MoveArgs> moves;  ///< parts of the copying steps
   Span<uint8_t> fused;      ///< by op: it is a member of a group
   const MoveKernel* move = nullptr;
-  uint64_t weights_bytes = 0, arena_bytes = 0, scratch_bytes = 0, record_bytes = 0;
+  uint64_t weights_bytes = 0, arena_bytes = 0, record_bytes = 0;
+  uint64_t scratch_bytes = 0;  ///< of one thread
   void* records = nullptr;  ///< memory of the spans
 
   const TensorPlan& in(const OpView& op, uint32_t i = 0) const { return tensors[op.inputs[i]]; }
   const TensorPlan& out(const OpView& op) const { return tensors[op.outputs[0]]; }
-  uint64_t block_bytes() const { return weights_bytes + arena_bytes + scratch_bytes; }
+  uint64_t all_scratch() const { return scratch_bytes * static_cast<uint64_t>(threads); }
+  uint64_t block_bytes() const { return weights_bytes + arena_bytes + all_scratch(); }
+  /// Step `index` as `thread` runs it; of a step that is not shared, thread 0's alone.
+  const Step& step(int32_t thread, uint32_t index) const {
+    return thread == 0 ? steps[index] : copies_of(thread)[index];
+  }
+  Step* copies_of(int32_t thread) const { return copies + ptrdiff_t{2} * (thread - 1) * model->ops.size; }
+};
+
+struct PlanOptions {
+  IsaSet cap = kScalar;
+  bool trace = false;
+  int32_t threads = 1;
+  bool share_all = false;  ///< share what can be shared, however short
 };
 
 /// Bytes of the plan's own records, the only memory that make_plan() allocates.
-uint64_t plan_record_bytes(const ModelView& model);
+uint64_t plan_record_bytes(const ModelView& model, int32_t threads);
 
-/// `model` outlives the plan. On failure nothing is kept.
-ek_status make_plan(const ModelView& model, IsaSet cap, bool trace, Plan* plan, Error* error);
+/// `model` outlives the plan. Where sharing steps is not predicted to pay, the plan is for one thread. On failure
+/// nothing is kept.
+ek_status make_plan(const ModelView& model, const PlanOptions& options, Plan* plan, Error* error);
 
 /// `block` has block_bytes(), zeroed, 64-aligned.
 void bind_plan(Plan* plan, uint8_t* block);

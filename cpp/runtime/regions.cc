@@ -106,6 +106,7 @@ ek_status Session::run_regions(const ek_frame& frame, const ek_box* boxes, int32
   const Claim claim(&busy_);
   if (claim.check(error) != EK_OK) return EK_BUSY;
   const RoundToNearest mode;
+  const Awake workers(pool_);
   const Edge& input = inputs_[model().preprocess->input];
   for (int32_t i = 0; i < box_count; ++i) {
     const Clip c = clip_box(boxes[i], margin, frame);

@@ -43,6 +43,20 @@ ek_status within(uint64_t limit, uint64_t bytes, const char* what, Error* error)
               limit);
 }
 
+/// One step of a frame, divided by strips.
+struct SharedStep {
+  const Plan* plan;
+  uint32_t index;
+};
+
+void run_part(const void* job, int32_t part, int32_t parts) {
+  const auto& shared = *static_cast<const SharedStep*>(job);
+  const Step& step = shared.plan->step(part, shared.index);
+  const auto first = static_cast<int32_t>(int64_t{step.strips} * part / parts);
+  const auto end = static_cast<int32_t>(int64_t{step.strips} * (part + 1) / parts);
+  if (first < end) step.run(step, first, end);
+}
+
 }  // namespace
 
 ek_status Model::verify(Error* error) {
@@ -98,6 +112,7 @@ Session* Session::create(Model* model, const SessionOptions& options, Error* err
 
 void Session::destroy(Session* session) {
   if (session == nullptr) return;
+  Pool::destroy(session->pool_);
   std::free(session->block_);
   free_plan(&session->plan_);
   session->model_->release();
@@ -110,9 +125,10 @@ ek_status Session::bind(const SessionOptions& options, Error* error) {
   const ModelView& m = model();
   max_batch_ = options.max_batch;
   const uint64_t frame = options.selftest && m.known_answer != nullptr ? SelftestFrame(m).ledger.used() : 0;
-  ek_status status = within(options.memory_limit, plan_record_bytes(m) + frame, "the plan's records alone need", error);
+  ek_status status = within(options.memory_limit, plan_record_bytes(m, options.plan.threads) + frame,
+                            "the plan's records alone need", error);
   if (status != EK_OK) return status;
-  status = make_plan(m, options.cap, options.trace, &plan_, error);
+  status = make_plan(m, options.plan, &plan_, error);
   if (status != EK_OK) return status;
   Ledger ledger;
   const uint64_t plan_at = ledger.take(plan_.block_bytes());
@@ -129,6 +145,10 @@ ek_status Session::bind(const SessionOptions& options, Error* error) {
     return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for a plan of %" PRIu64 " bytes", total);
   std::memset(block_, 0, ledger.used());  // padding between channels is read: let it be the same everywhere
   bind_plan(&plan_, block_ + plan_at);
+  if (plan_.threads > 1) {
+    pool_ = Pool::create(plan_.threads, error);
+    if (pool_ == nullptr) return error->code;
+  }
 
   auto* edges = reinterpret_cast<Edge*>(block_ + edges_at);
   inputs_ = {edges, m.inputs.size};
@@ -158,6 +178,7 @@ ek_memory_info Session::memory() const {
   info.weights = plan_.weights_bytes;
   info.arena = plan_.arena_bytes;
   info.total = own_bytes_ + plan_.record_bytes + sizeof *this;
+  if (plan_.threads > 1) info.total += Pool::bytes(plan_.threads);
   info.scratch = own_bytes_ - plan_.weights_bytes - plan_.arena_bytes;
   return info;
 }
@@ -196,6 +217,17 @@ ek_status Session::check_inputs(const ek_buffer* inputs, int32_t count, int32_t 
   return EK_OK;
 }
 
+void Session::run_step(uint32_t index) const {
+  const Step& step = plan_.steps[index];
+  if (step.shared) {
+    const SharedStep job = {&plan_, index};
+    pool_->share(run_part, &job);
+  } else {
+    step.run(step, 0, step.strips);
+  }
+  if (step.halo != nullptr) step.halo(step.out_shape, step.out_base, step.out_zero);
+}
+
 void Session::write_outputs(ek_buffer* outputs, int32_t frame, bool raw) const {
   const Span<Edge>& edges = raw ? raw_outputs_ : outputs_;
   for (uint32_t i = 0; i < edges.size; ++i) {
@@ -211,6 +243,7 @@ ek_status Session::run(const ek_buffer* inputs, int32_t input_count, ek_buffer* 
   const Claim claim(&busy_);
   if (claim.check(error) != EK_OK) return EK_BUSY;
   const RoundToNearest mode;
+  const Awake workers(pool_);
   for (int32_t frame = 0; frame < batch; ++frame) {
     for (uint32_t i = 0; i < inputs_.size; ++i) {
       inputs_[i].run(static_cast<uint8_t*>(inputs[i].data) + static_cast<uint64_t>(frame) * inputs_[i].frame_bytes);
@@ -231,12 +264,13 @@ ek_status Session::profile(const ek_buffer* inputs, int32_t input_count, ek_buff
   const Claim claim(&busy_);
   if (claim.check(error) != EK_OK) return EK_BUSY;
   const RoundToNearest mode;
+  const Awake workers(pool_);
   for (int32_t round = 0; round < rounds; ++round) {
     for (uint32_t i = 0; i < inputs_.size; ++i) inputs_[i].run(inputs[i].data);
-    for (Step& step : plan_.steps) {
+    for (uint32_t k = 0; k < plan_.steps.size; ++k) {
+      Step& step = plan_.steps[k];
       const double start = now_ns();
-      step.run(step, 0, step.strips);
-      if (step.halo != nullptr) step.halo(step.out_shape, step.out_base, step.out_zero);
+      run_step(k);
       const double taken = now_ns() - start;
       if (round == 0 || taken < step.nanoseconds) step.nanoseconds = taken;
     }

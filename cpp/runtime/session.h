@@ -4,6 +4,7 @@
 #pragma once
 #include <atomic>
 
+#include "base/threads.h"
 #include "kernels/resize/resize.h"
 #include "runtime/edges.h"
 #include "runtime/plan.h"
@@ -32,10 +33,9 @@ class Model {
 };
 
 struct SessionOptions {
-  IsaSet cap;
+  PlanOptions plan;
   uint64_t memory_limit;  ///< 0: none
   int32_t max_batch;
-  bool trace;
   bool selftest;  ///< run the file's known answer
 };
 
@@ -68,17 +68,16 @@ class Session {
   ek_status check_outputs(const ek_buffer* outputs, int32_t count, int32_t frames, bool raw, Error* error) const;
   ek_status check_inputs(const ek_buffer* inputs, int32_t count, int32_t frames, Error* error) const;
   ek_status check_frame(const ek_frame& frame, ResizeArgs* crop, Error* error) const;
+  void run_step(uint32_t index) const;
   void run_steps() const {
-    for (const Step& step : plan_.steps) {
-      step.run(step, 0, step.strips);
-      if (step.halo != nullptr) step.halo(step.out_shape, step.out_base, step.out_zero);
-    }
+    for (uint32_t i = 0; i < plan_.steps.size; ++i) run_step(i);
   }
   void write_outputs(ek_buffer* outputs, int32_t frame, bool raw) const;
 
   Model* model_ = nullptr;
   Plan plan_;
   uint8_t* block_ = nullptr;
+  Pool* pool_ = nullptr;  // null where the plan is for one thread
   Span<Edge> inputs_, outputs_, raw_outputs_;
   ResizeArgs crop_ = {};  // what does not change from box to box
   void (*resize_)(const ResizeArgs& args) = nullptr;

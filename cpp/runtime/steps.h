@@ -44,7 +44,7 @@ struct ConvStep {
   Rows<const uint8_t> in;  ///< row 0 at the first tap of output pixel (0, 0)
   Rows<uint8_t> y;
   ptrdiff_t in_group, y_group;  ///< bytes from group to group
-  int32_t m, m_last, groups;
+  int32_t strips, m, m_last, groups;
   int32_t kh, sy, dy;  ///< input rows of a strip, from strip to strip, from tap to tap
   Panels panels;
   // s16 rows: the last `wide_rows` input rows widened, row r in slot r mod wide_rows; `wide_batch` strips share a
@@ -201,6 +201,7 @@ struct Step {
 
   uint32_t op;  ///< index in the model; of a group, its last
   bool group;   ///< which member of the union is meant
+  bool shared;  ///< its strips are divided among the threads
   const char* name;
   const char* op_name;
   const char* kernel;

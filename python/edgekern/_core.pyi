@@ -82,6 +82,7 @@ class Session(metaclass=_Metaclass):
         max_batch: int = 1,
         selftest: bool = True,
         trace: bool = False,
+        share_all: bool = False,
     ) -> None: ...
     @property
     def handle(self) -> CapsuleType: ...

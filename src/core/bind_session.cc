@@ -120,7 +120,7 @@ class Model {
 class Session {
  public:
   Session(const Model& model, const py::object& isa, uint64_t memory_limit, int32_t threads, int32_t max_batch,
-          bool selftest, bool trace) {
+          bool selftest, bool trace, bool share_all) {
     const std::string names = isa.is_none() ? std::string() : py::cast<std::string>(isa);
     ek_session_options options = {};
     options.struct_size = sizeof options;
@@ -130,6 +130,7 @@ class Session {
     options.max_batch = max_batch;
     options.selftest = selftest;
     options.trace = trace;
+    options.share_all = share_all;
     check(without_gil([&] { return ek_session_create(model.get(), &options, &session_); }));
     handle_ = py::capsule(session_, "edgekern.session", [](PyObject* capsule) {
       ek_session_free(static_cast<ek_session*>(PyCapsule_GetPointer(capsule, "edgekern.session")));
@@ -213,9 +214,9 @@ void bind_session(py::module_& m) {
       .def("tensors", &Model::tensors)
       .def("labels", &Model::labels);
   py::class_<Session>(m, "Session", "A plan with its memory; `handle` goes to run() and run_regions().")
-      .def(py::init<const Model&, const py::object&, uint64_t, int32_t, int32_t, bool, bool>(), py::arg("model"),
+      .def(py::init<const Model&, const py::object&, uint64_t, int32_t, int32_t, bool, bool, bool>(), py::arg("model"),
            py::arg("isa") = py::none(), py::arg("memory_limit") = 0, py::arg("threads") = 1, py::arg("max_batch") = 1,
-           py::arg("selftest") = true, py::arg("trace") = false)
+           py::arg("selftest") = true, py::arg("trace") = false, py::arg("share_all") = false)
       .def_property_readonly("handle", &Session::handle)
       .def("memory", &Session::memory)
       .def("ops", &Session::ops)

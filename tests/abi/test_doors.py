@@ -128,8 +128,8 @@ def test_a_caller_knows_what_a_raw_output_is(wide: bool, tmp_path: Path) -> None
 
 
 def test_refusals_carry_words(golden: Golden) -> None:
-    with pytest.raises(EdgekernError, match=r"threads: this version runs a session on 1"):
-        Cffi(golden.path, threads=2)
+    with pytest.raises(EdgekernError, match=r"65 threads; a session takes at most 64"):
+        Cffi(golden.path, threads=65)
     c = Cffi(golden.path)
     with pytest.raises(EdgekernError, match="struct_size"):
         c.capi.check(c.lib.ek_session_memory(c.session, c.ffi.new("ek_memory_info *")))

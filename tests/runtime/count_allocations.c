@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Counts every way to get memory while frames run by tensors and by boxes, in turns; exits 0 when there was none.
  *
- *   count_allocations MODEL FRAMES          with -DPLANT one malloc is hidden among the frames
+ *   count_allocations MODEL FRAMES [THREADS]    with -DPLANT one malloc is hidden among the frames
  *
  * The functions below stand before the C library's: those of the program win for every object in the process.
  * operator new reaches malloc. */
@@ -155,11 +155,16 @@ int main(int argc, char** argv) {
   ek_model* model = NULL;
   ek_session* session = NULL;
   ek_model_info about;
+  ek_session_options options;
   ek_frame frame;
   ek_buffer in[kPorts], out[kPorts];
   int i, frames, ways;
 
-  if (argc != 3) return 2;
+  if (argc != 3 && argc != 4) return 2;
+  memset(&options, 0, sizeof options);
+  options.struct_size = sizeof options;
+  options.threads = argc == 4 ? atoi(argv[3]) : 1;
+  options.share_all = 1; /* workers even for a small model */
   frames = atoi(argv[2]);
   counting = 1; /* does the counting work at all? */
   ways = use_each();
@@ -168,7 +173,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   check(ek_model_load_file(argv[1], &model));
-  check(ek_session_create(model, NULL, &session));
+  check(ek_session_create(model, &options, &session));
   if (counted < ways + 2) {
     fprintf(stderr, "the counter does not see the library\n");
     return 2;

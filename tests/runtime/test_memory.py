@@ -31,12 +31,13 @@ FRAMES = {"classifier": 10_000, "every op": 4000, "int16": 2000, "signs": 2000}
 
 
 @pytest.mark.parametrize(("flags", "code"), [((), 0), (("-DPLANT",), 1)], ids=["none", "one planted malloc is seen"])
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("net", MODELS)
-def test_no_frame_allocates(tmp_path: Path, net: str, flags: tuple[str, ...], code: int) -> None:
+def test_no_frame_allocates(tmp_path: Path, net: str, threads: int, flags: tuple[str, ...], code: int) -> None:
     path, frames = tmp_path / "net.ekm", FRAMES[net]
     path.write_bytes(MODELS[net]())
     exe = program(Path(__file__).with_name("count_allocations.c"), *flags)
-    done = run(exe, path, frames)
+    done = run(exe, path, frames, threads)
     assert (done.returncode, done.stdout) == (code, f"{code} allocations in {frames} frames\n"), done.stderr
 
 

@@ -3,7 +3,7 @@
  *
  * Every function returns EK_OK or a status; ek_last_error() then tells what, where and what to do.
  * Structs that the caller passes start with their size, so that they can grow.
- * Nothing here opens a socket, prints, aborts or starts a thread. */
+ * Nothing here opens a socket, prints or aborts; ek_session_create alone starts threads, where options.threads asks. */
 #ifndef EDGEKERN_H
 #define EDGEKERN_H
 
@@ -64,10 +64,12 @@ typedef struct ek_session_options {
   size_t struct_size;
   const char* isa;       /* NULL: environment EDGEKERN_ISA, else everything the CPU has */
   uint64_t memory_limit; /* bytes; 0 = none */
-  int32_t threads;       /* 1 */
+  int32_t threads;       /* 1 to 64 that share a frame, the caller among them; Linux (elsewhere above 1: EK_UNSUPPORTED).
+                          * Where sharing is not predicted to pay, the session starts none and runs on the caller. */
   int32_t max_batch;     /* >= 1 */
   int32_t selftest;      /* nonzero: run the known answer, refuse on one differing byte */
   int32_t trace;         /* nonzero: every tensor keeps its own memory (ek_session_tensor) */
+  int32_t share_all;     /* nonzero: threads share whatever they can, also where that is slower; for tests */
 } ek_session_options;
 
 typedef struct ek_memory_info {

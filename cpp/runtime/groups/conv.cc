@@ -10,6 +10,9 @@
 /// Weights beyond 8 bits (a source model's with zero points) are the sum of several kernels, one below the other: the
 /// GEMM gets the same input rows once for each, and its kernels know nothing of it.
 ///
+/// Threads share a convolution by strips, a long row cut into one piece for each, or by panels where that divides
+/// better: small images, and a fully connected layer, which is one pixel. By panels, each core reads its own weights.
+///
 /// u8 rows read the arena; panels are the outer loop, so that one stays in L1 while all strips pass. s16 rows read
 /// widened input rows, few at a time and each widened once per call: weights that L2 holds are read again for every
 /// strip; larger ones for every batch of strips, as many as fit `kWideBytes` of widened rows. A fused group calls
@@ -104,6 +107,7 @@ void cut_long_row(const Nhwc& x, const Nhwc& y, int32_t most, Shape* s) {
 /// Everything that both halves of the plan derive from the op.
 struct Choice {
   Shape shape;
+  bool by_panel;  // the step's strips are panels of all groups, each with every strip of the shape
   const QGemmKernel* kernel;
   PanelSizes panels;
   double cycles;
@@ -119,6 +123,27 @@ int32_t batch_of(const Plan& plan, const OpView& op, const Choice& c, int32_t wi
   if (strips >= c.shape.strips) return c.shape.strips;
   const int32_t batches = (c.shape.strips + strips - 1) / strips;
   return (c.shape.strips + batches - 1) / batches;
+}
+
+/// Predicted cycles of the thread with most to do, where `units` of so many cycles are shared.
+double slowest(int32_t units, double cycles, int32_t threads) {
+  return static_cast<double>((units + threads - 1) / threads) * cycles;
+}
+
+/// Pixels of the long row that each thread gets.
+int32_t piece(const Plan& plan, const Shape& s) { return (s.m + plan.threads - 1) / plan.threads; }
+
+/// Whether the plan's threads are done earlier when they share the panels than when they share the strips.
+bool shares_panels(const Plan& plan, const QGemmKernel& kernel, const QGemmProblem& problem, int32_t groups,
+                   const Shape& s) {
+  const int32_t panels = groups * ((problem.n + kernel.nr - 1) / kernel.nr);
+  QGemmProblem one = problem;
+  one.n = problem.n < kernel.nr ? problem.n : kernel.nr;
+  const double by_panel = slowest(panels, kernel.cycles(one) * s.strips, plan.threads);
+  one = problem;
+  if (s.long_row) one.m = piece(plan, s);
+  const double whole = kernel.cycles(one) * groups;
+  return by_panel < (s.long_row ? whole : slowest(s.strips, whole, plan.threads));
 }
 
 Choice choose(const Plan& plan, const OpView& op) {
@@ -138,7 +163,12 @@ Choice choose(const Plan& plan, const OpView& op) {
                              unbounded(plan, op)};
   c.kernel = select_qgemm(problem, plan.cap);
   c.cycles = c.kernel->cycles(problem) * c.shape.strips * p.groups;
-  if (c.kernel->elem == Elem::kS16 && c.shape.long_row && kept == 0) cut_long_row(x, y, kWideStrip, &c.shape);
+  const bool member = kept + plan.out(op).ring_rows != 0;  // of a group, which counts in strips
+  const bool wide = c.kernel->elem == Elem::kS16;
+  c.by_panel = plan.threads > 1 && !member && shares_panels(plan, *c.kernel, problem, p.groups, c.shape);
+  int32_t most = c.by_panel ? c.shape.m : piece(plan, c.shape);
+  if (wide && most > kWideStrip) most = kWideStrip;
+  if (c.shape.long_row && !member && (wide || most < c.shape.m)) cut_long_row(x, y, most, &c.shape);
   const Shape& s = c.shape;
   c.panels = {p.groups, columns, c.kernel->nr, 0, 0};
   c.panels.full = qgemm_panel_bytes(*c.kernel, s.rows(), s.kw, s.kc, columns < c.kernel->nr ? columns : c.kernel->nr);
@@ -159,19 +189,18 @@ void set_panel(const ConvStep& c, int32_t group, int32_t panel, QGemmArgs* a) {
   a->n = panel + 1 < c.panels.count ? c.panels.nr : c.panels.n_last;
 }
 
-void run_u8(const Step& step, int32_t first, int32_t end) {
-  const ConvStep& c = step.conv;
+/// A part of the work: strips [first, end) with panels [panel, panel_end), counted over all groups.
+void multiply_u8(const ConvStep& c, int32_t first, int32_t end, int32_t panel, int32_t panel_end) {
   QGemmArgs a = c.args;
-  for (int32_t g = 0; g < c.groups; ++g) {
-    for (int32_t p = 0; p < c.panels.count; ++p) {
-      set_panel(c, g, p, &a);
-      for (int32_t s = first; s < end; ++s) {
-        for (int32_t ky = 0; ky < c.kh; ++ky) c.rows[ky] = c.in.at(s * c.sy + ky * c.dy) + g * c.in_group;
-        for (int32_t ky = c.kh; ky < a.kh; ++ky) c.rows[ky] = c.rows[ky - c.kh];
-        a.m = s + 1 < step.strips ? c.m : c.m_last;
-        a.y = c.y.at(s) + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
-        c.run(a);
-      }
+  for (int32_t i = panel; i < panel_end; ++i) {
+    const int32_t g = i / c.panels.count, p = i % c.panels.count;
+    set_panel(c, g, p, &a);
+    for (int32_t s = first; s < end; ++s) {
+      for (int32_t ky = 0; ky < c.kh; ++ky) c.rows[ky] = c.in.at(s * c.sy + ky * c.dy) + g * c.in_group;
+      for (int32_t ky = c.kh; ky < a.kh; ++ky) c.rows[ky] = c.rows[ky - c.kh];
+      a.m = s + 1 < c.strips ? c.m : c.m_last;
+      a.y = c.y.at(s) + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
+      c.run(a);
     }
   }
 }
@@ -186,30 +215,41 @@ void set_wide_rows(const ConvStep& c, int32_t s, int32_t group, int32_t kh) {
   for (int32_t ky = c.kh; ky < kh; ++ky) c.rows[ky] = c.rows[ky - c.kh];
 }
 
-void run_s16(const Step& step, int32_t first, int32_t end) {
-  const ConvStep& c = step.conv;
+void multiply_s16(const ConvStep& c, int32_t first, int32_t end, int32_t panel, int32_t panel_end) {
   QGemmArgs a = c.args;
   int32_t ready = 0;  // input rows before this one are widened
   for (int32_t begin = first; begin < end; begin += c.wide_batch) {
     const int32_t past = end - begin < c.wide_batch ? end : begin + c.wide_batch;
     const int32_t top = begin * c.sy, bottom = (past - 1) * c.sy + c.wide_window;
     for (int32_t r = ready > top ? ready : top; r < bottom; ++r) {  // of a long row, row r is strip r
-      c.widen(c.in.at(r), r + 1 < step.strips ? c.wide_count : c.wide_count_last,
-              c.wide + (r % c.wide_rows) * c.wide_row);
+      c.widen(c.in.at(r), r + 1 < c.strips ? c.wide_count : c.wide_count_last, c.wide + (r % c.wide_rows) * c.wide_row);
     }
     ready = bottom;
-    for (int32_t g = 0; g < c.groups; ++g) {
-      for (int32_t p = 0; p < c.panels.count; ++p) {
-        set_panel(c, g, p, &a);
-        for (int32_t s = begin; s < past; ++s) {
-          if (p == 0 || c.wide_batch > 1) set_wide_rows(c, s, g, a.kh);
-          a.m = s + 1 < step.strips ? c.m : c.m_last;
-          a.y = c.y.at(s) + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
-          c.run(a);
-        }
+    for (int32_t i = panel; i < panel_end; ++i) {
+      const int32_t g = i / c.panels.count, p = i % c.panels.count;
+      set_panel(c, g, p, &a);
+      for (int32_t s = begin; s < past; ++s) {
+        if (i == panel || p == 0 || c.wide_batch > 1) set_wide_rows(c, s, g, a.kh);
+        a.m = s + 1 < c.strips ? c.m : c.m_last;
+        a.y = c.y.at(s) + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
+        c.run(a);
       }
     }
   }
+}
+
+using Multiply = void(const ConvStep& c, int32_t first, int32_t end, int32_t panel, int32_t panel_end);
+
+template <Multiply* multiply>
+void by_strip(const Step& step, int32_t first, int32_t end) {
+  const ConvStep& c = step.conv;
+  multiply(c, first, end, 0, c.groups * c.panels.count);
+}
+
+template <Multiply* multiply>
+void by_panel(const Step& step, int32_t first, int32_t end) {
+  const ConvStep& c = step.conv;
+  multiply(c, 0, c.strips, first, end);
 }
 
 ek_status plan_conv(const Plan& plan, const OpView& op, Step* step, Error* error) {
@@ -227,7 +267,7 @@ ek_status plan_conv(const Plan& plan, const OpView& op, Step* step, Error* error
   }
   step->kernel = c.kernel->row.name;
   step->cycles = c.cycles;
-  step->strips = c.shape.strips;
+  step->strips = c.by_panel ? p.groups * c.panels.count() : c.shape.strips;
   step->weights_bytes = c.panels.bytes();
   step->scratch_bytes = align_line(static_cast<uint64_t>(c.shape.rows()) * sizeof(uint8_t*));
   if (c.kernel->elem == Elem::kS16)
@@ -257,7 +297,7 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   c.y = y.rows();
   c.y.step = s.y_strip;
   c.y_group = y.shape.c / p.groups;
-  c.m = s.m, c.m_last = s.m_last;
+  c.strips = s.strips, c.m = s.m, c.m_last = s.m_last;
   c.groups = p.groups;
   c.kh = s.kh, c.sy = s.sy, c.dy = p.dh;
   c.widen = wide ? select_widen(plan.cap) : nullptr;
@@ -275,13 +315,17 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   c.args.y_px = y.shape.px;
 
   const ModelView& m = *plan.model;
-  c.panels = pack_panels(choice.panels, weights,
+  c.panels = pack_panels(choice.panels, weights, plan.packed,
                          [&](int32_t first, int32_t columns, void* panel, int32_t* bias, float* scale) {
                            qgemm_pack(*choice.kernel, m.constant<int8_t>(op.constants[0]), s.rows(), s.kw, s.kc,
                                       m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]), first,
                                       columns, x.zero, panel, bias, scale);
                          });
-  step->run = wide ? run_s16 : run_u8;
+  if (choice.by_panel) {
+    step->run = wide ? by_panel<multiply_s16> : by_panel<multiply_u8>;
+  } else {
+    step->run = wide ? by_strip<multiply_s16> : by_strip<multiply_u8>;
+  }
 }
 
 }  // namespace

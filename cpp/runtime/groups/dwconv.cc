@@ -64,8 +64,10 @@ void bind_dwconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weight
   auto* bias = reinterpret_cast<int32_t*>(weights + choice.packed);
   auto* scale = reinterpret_cast<float*>(weights + choice.packed + align_line(4 * static_cast<uint64_t>(choice.lanes)));
   const ModelView& m = *plan.model;
-  dwconv_pack(*choice.kernel, choice.problem, m.constant<int8_t>(op.constants[0]), m.constant<int32_t>(op.constants[1]),
-              m.constant<float>(op.constants[2]), x.zero, weights, bias, scale);
+  if (!plan.packed) {
+    dwconv_pack(*choice.kernel, choice.problem, m.constant<int8_t>(op.constants[0]),
+                m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]), x.zero, weights, bias, scale);
+  }
   DwConvStep& c = step->dwconv;
   c = {};
   c.run = choice.kernel->run;

@@ -41,9 +41,9 @@ void run_mul(const Step& step, int32_t first, int32_t end) {
   }
 }
 
-/// Everything lies in one long row.
+/// Everything lies in one long row, which threads could not share.
 bool is_long_row(const Plan& plan, const OpView& op) {
-  bool long_row = plan.out(op).contiguous();
+  bool long_row = plan.threads == 1 && plan.out(op).contiguous();
   for (const uint32_t i : op.inputs) long_row = long_row && plan.tensors[i].contiguous();
   return long_row;
 }

@@ -85,7 +85,7 @@ void bind_firstconv(const Plan& plan, const OpView& op, Step* step, uint8_t* wei
   c.args.out = requant_of(y, p.lo, p.hi);
   c.args.y_px = y.shape.px;
   const ModelView& m = *plan.model;
-  c.panels = pack_panels(sizes_of(*kernel, problem), weights,
+  c.panels = pack_panels(sizes_of(*kernel, problem), weights, plan.packed,
                          [&](int32_t first, int32_t columns, void* panel, int32_t* bias, float* scale) {
                            firstconv_pack(*kernel, m.constant<int8_t>(op.constants[0]), p.kh, c.args.row_taps,
                                           m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]),

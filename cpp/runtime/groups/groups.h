@@ -36,6 +36,8 @@ void bind_wide_mean(const Plan& plan, const OpView& op, Step* step, uint8_t* wei
 void find_separable(const Plan& plan);
 /// Makes the group's step of its planned members: expand, depthwise, project; the outer two may be null.
 void plan_separable(const Plan& plan, const Step* const members[3], Step* step);
+/// Lets a copy of a group's step have the members of `members`, by op.
+void move_members(const Step* members, Step* step);
 void bind_separable(const Plan& plan, Step* step, uint8_t* weights, uint8_t* scratch);
 
 }  // namespace ek

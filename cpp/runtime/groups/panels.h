@@ -18,14 +18,15 @@ struct PanelSizes {
   uint64_t bytes() const { return static_cast<uint64_t>(groups) * group_bytes() + 2 * align_line(4 * entries()); }
 };
 
-/// Lays the panels out from `base` on and calls `pack(first column, columns, panel, bias, scale)` for each.
+/// Lays the panels out from `base` on and calls `pack(first column, columns, panel, bias, scale)` for each, unless they
+/// are `packed`.
 template <class Pack>
-Panels pack_panels(const PanelSizes& sizes, uint8_t* base, const Pack& pack) {
+Panels pack_panels(const PanelSizes& sizes, uint8_t* base, bool packed, const Pack& pack) {
   uint8_t* bias_at = base + static_cast<uint64_t>(sizes.groups) * sizes.group_bytes();
   auto* bias = reinterpret_cast<int32_t*>(bias_at);
   auto* scale = reinterpret_cast<float*>(bias_at + align_line(4 * sizes.entries()));
   const int32_t count = sizes.count();
-  for (int32_t g = 0; g < sizes.groups; ++g) {
+  for (int32_t g = 0; g < sizes.groups && !packed; ++g) {
     for (int32_t p = 0; p < count; ++p) {
       const ptrdiff_t entry = (ptrdiff_t{g} * count + p) * sizes.nr;
       uint8_t* panel =

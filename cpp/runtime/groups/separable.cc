@@ -20,6 +20,8 @@ namespace {
 /// Below this a tensor stays in L1 beside its neighbours, and whole images make longer strips.
 constexpr size_t kFuseBytes = 32 << 10;
 constexpr int32_t kStripPixels = 48;  // enough for the widest tile of every GEMM row
+constexpr double kStripLoss = 8.0;    // pixels that could be made while a strip begins and ends
+constexpr int32_t kRowsPerThread = 6;
 
 /// Counts the readers of every tensor in one pass: a pass per depthwise op would take hours on a long file.
 void count_readers(const Plan& plan) {
@@ -48,6 +50,23 @@ uint32_t maker_of(const Plan& plan, uint32_t tensor) {
 }
 
 bool is_free(const Plan& plan, uint32_t op) { return plan.fused[op] == 0; }
+
+/// Output rows of a strip: the pixels that GEMM rows want, and with threads so that the one with most to do has least.
+int32_t strip_rows(const Plan& plan, const Nhwc& y) {
+  const int32_t wanted = (kStripPixels + y.w - 1) / y.w;
+  if (plan.threads == 1) return wanted < y.h ? wanted : y.h;
+  int32_t best = 1;
+  double least = 0.0;
+  for (int32_t rows = 1; rows <= 2 * wanted && rows <= y.h; ++rows) {
+    const int32_t strips = (y.h + rows - 1) / rows, most = (strips + plan.threads - 1) / plan.threads;
+    const double cost = most * (rows + kStripLoss / y.w);
+    if (rows == 1 || cost < least) best = rows, least = cost;
+  }
+  return best;
+}
+
+/// Threads make the rows at their seams twice: too much of a small image, which is in a near cache anyway.
+bool too_low(const Plan& plan, const Nhwc& y) { return plan.threads > 1 && y.h < kRowsPerThread * plan.threads; }
 
 /// Fills one row of the ring: a row of zero points above or below the image, or a strip of expand.
 void fill_row(const SeparableStep& g, int32_t row) {
@@ -89,6 +108,7 @@ void find_separable(const Plan& plan) {
   for (uint32_t i = 0; i < m.ops.size; ++i) {
     const OpView op = m.op(i);
     if (!is(op, Opcode::kDepthwiseConv2D) || !is_free(plan, i) || is_wide(plan, op)) continue;
+    if (too_low(plan, plan.out(op).shape)) continue;
     const auto& p = op.as<DepthwiseConv2DParams>();
     TensorPlan &x = plan.tensors[op.inputs[0]], &y = plan.tensors[op.outputs[0]];
     const uint32_t expand = maker_of(plan, op.inputs[0]);
@@ -107,8 +127,7 @@ void find_separable(const Plan& plan) {
       plan.fused[last] = 1;
       plan.runs_at[i] = last;
       const bool long_row = plan.out(m.op(last)).contiguous();
-      const int32_t rows = long_row ? (kStripPixels + y.shape.w - 1) / y.shape.w : 1;
-      y.ring_rows = rows < y.shape.h ? rows : y.shape.h;
+      y.ring_rows = long_row ? strip_rows(plan, y.shape) : 1;
     }
   }
 }
@@ -138,6 +157,13 @@ void plan_separable(const Plan& plan, const Step* const members[3], Step* step) 
   }
   step->kernel = g.kernel;
   step->scratch_bytes = x.ring_bytes() + y.ring_bytes() + scratch;
+}
+
+void move_members(const Step* members, Step* step) {
+  SeparableStep& g = step->separable;
+  for (const Step** member : {&g.expand, &g.depthwise, &g.project}) {
+    if (*member != nullptr) *member = &members[(*member)->op];
+  }
 }
 
 void bind_separable(const Plan& plan, Step* step, uint8_t* weights, uint8_t* scratch) {

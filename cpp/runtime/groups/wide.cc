@@ -160,8 +160,8 @@ void bind_wide_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* wei
   c.args.out = out_of(y, p.lo, p.hi);
   c.args.y_px = y.shape.px;
   const ModelView& m = *plan.model;
-  c.panels =
-      pack_panels(choice.panels, weights, [&](int32_t first, int32_t count, void* panel, int32_t* bias, float* scale) {
+  c.panels = pack_panels(
+      choice.panels, weights, plan.packed, [&](int32_t first, int32_t count, void* panel, int32_t* bias, float* scale) {
         wide_pack(*choice.kernel, m.constant<int8_t>(op.constants[0]), choice.k, m.constant<int32_t>(op.constants[1]),
                   m.constant<float>(op.constants[2]), first, count, panel, bias, scale);
       });
@@ -182,11 +182,13 @@ void bind_deep(const Plan& plan, const OpView& op, const Window& p, Step* step, 
   const size_t taps = static_cast<size_t>(p.rows) * static_cast<size_t>(p.kw);
   auto* bias = reinterpret_cast<int32_t*>(weights + align_line(lanes * taps));
   auto* scale = reinterpret_cast<float*>(weights + align_line(lanes * taps) + align_line(4 * lanes));
-  for (size_t t = 0; t < taps; ++t) {  // behind the last channel: zeros of the block of memory
+  for (size_t t = 0; t < taps && !plan.packed; ++t) {  // behind the last channel: zeros of the block of memory
     std::memcpy(weights + t * lanes, m.constant<int8_t>(op.constants[0]) + t * channels, channels);
   }
-  std::memcpy(bias, m.constant<int32_t>(op.constants[1]), 4 * channels);
-  std::memcpy(scale, m.constant<float>(op.constants[2]), 4 * channels);
+  if (!plan.packed) {
+    std::memcpy(bias, m.constant<int32_t>(op.constants[1]), 4 * channels);
+    std::memcpy(scale, m.constant<float>(op.constants[2]), 4 * channels);
+  }
   WideDwConvStep& c = step->wide_dwconv;
   c = {};
   c.run = select_wide(plan.cap)->dwconv;

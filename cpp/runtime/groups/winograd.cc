@@ -109,7 +109,7 @@ void bind_winograd(const Plan& plan, const OpView& op, Step* step, uint8_t* weig
   c.args.y_row = y.shape.row, c.args.y_px = y.shape.px;
   c.args.w_out = y.shape.w;
   const ModelView& m = *plan.model;
-  c.panels = pack_panels(choice.panels, weights,
+  c.panels = pack_panels(choice.panels, weights, plan.packed,
                          [&](int32_t first, int32_t columns, void* panel, int32_t* bias, float* scale) {
                            winograd_pack(*choice.kernel, m.constant<int8_t>(op.constants[0]), x.shape.c,
                                          m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]),
