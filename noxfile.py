@@ -244,6 +244,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def peers(session: nox.Session) -> None:
+    """Compare with ONNX Runtime, OpenVINO, LiteRT and PyTorch, in turns: `nox -s peers -- --only kws --rounds 5`."""
+    install(session, "cli", "compile")
+    session.install("-r", "bench/peers/requirements.txt", "-r", "examples/requirements-train.txt")
+    session.run("python", "-m", "peers", *session.posargs, env={"PYTHONPATH": str(ROOT / "bench")})
+
+
+@nox.session
 def guard(session: nox.Session) -> None:
     """Compare this tree with BASE on this machine: `nox -s guard -- origin/main`."""
     if not session.posargs:

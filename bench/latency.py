@@ -103,7 +103,7 @@ def measure(rounds: int) -> dict[str, Any]:
         data = Path(directory) / "scene.bin"
         head = np.array([FRAMES, WIDTH, HEIGHT, boxes.shape[1]], np.int32)
         data.write_bytes(head.tobytes() + boxes.tobytes() + frames.tobytes())
-        result["peak_gmacs"] = json.loads(subprocess.check_output([str(peak)]))
+        result["peak_gmacs"] = json.loads(subprocess.check_output([str(peak)]))["gmacs"]
         for cap in caps():
             command = [str(latency), str(path), str(data), str(rounds)]
             c = json.loads(subprocess.check_output(command, env={**os.environ, "EDGEKERN_ISA": cap}))

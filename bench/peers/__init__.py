@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""edgekern beside other runtimes, on the same int8 models: `nox -s peers`."""
