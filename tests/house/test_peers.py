@@ -295,3 +295,27 @@ def test_torch_runs_the_same_network(tmp_path: Path) -> None:
     for picture, wanted in zip(x, net.values[last], strict=True):
         held[:] = picture
         assert np.allclose(contender.output()[0], wanted, atol=1e-4)
+
+
+# ---- a worker ---------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_tells_a_wrong_byte_and_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from peers import worker
+
+    model = edgekern.SignClassifier().model
+    model.save(tmp_path / "net.ekm")
+    frames = np.random.default_rng(0).integers(0, 256, (3, *model.inputs[0].shape[1:]), np.uint8)
+    right = model.reference(frames[:1])
+    wrong = right.copy()
+    wrong[0, 0] += 1
+    names = ("source", "float32", "compiled")
+    case = {name: str(tmp_path / "net.ekm") for name in names} | {"scale": 0.0, "contenders": ["edgekern", "nobody"]}
+    monkeypatch.setattr(worker, "JOB", {"threads": 1, "rounds": 1, "rest": 0.0})
+    for reference, exact in ((right, True), (wrong, False)):
+        np.savez(tmp_path / "frames.npz", frames=frames, reference=reference)
+        refused, ours = worker.compare({**case, "frames": str(tmp_path / "frames.npz")})
+        assert (refused["contender"], refused["refused"]) == ("nobody", "KeyError: 'nobody'")
+        assert (ours["contender"], ours["refused"], ours["exact"]) == ("edgekern", "", exact)
+        assert ours["samples"] >= worker.LEAST
+        assert 0 < ours["median_us"] <= ours["p99_us"]
