@@ -20,9 +20,20 @@ Case = Callable[[], object]
 # (kernel rows, contiguous bytes per kernel row, output pixels, output channels): one strip of a convolution
 QGEMM = [(1, 16, 576, 32), (1, 32, 6, 10), (1, 32, 24, 64), (1, 96, 12, 96), (1, 160, 6, 160), (1, 512, 1, 64)]
 QGEMM += [(3, 144, 12, 48), (1, 128, 1, 128), (1, 64, 1, 10)]
-DWCONV = [(3, 1, 64, 24), (3, 1, 96, 12), (3, 2, 96, 6), (5, 1, 64, 12)]  # kernel, stride, channels, pixels
+DWCONV = [
+    (3, 1, 64, 24),
+    (3, 1, 8, 48),
+    (3, 2, 16, 24),
+    (3, 1, 96, 12),
+    (3, 2, 96, 6),
+    (5, 1, 64, 12),
+]  # kernel, stride, channels, pixels
 WINOGRAD = [(24, 32, 64), (56, 64, 64), (7, 512, 128)]  # side of the picture, channels in and out
-FIRSTCONV = [(3, 9, 6, 24, 32), (3, 9, 3, 48, 16)]  # kernel rows, bytes per row, pixel step, pixels, channels
+FIRSTCONV = [
+    (3, 9, 6, 24, 32),
+    (3, 9, 6, 48, 8),
+    (3, 9, 3, 48, 16),
+]  # kernel rows, bytes per row, pixel step, pixels, channels
 RESIZE = [20, 33, 68, 300]  # box sides, pixels, to 48 x 48 x 3
 PIXELS, CHANNELS, CLASSES = 144, 96, 43  # a 12 x 12 picture inside the network, and its end
 SLACK = 64
@@ -355,7 +366,7 @@ def kernel_cases() -> dict[str, Case]:
                     yield f"{name}/{k}x{k}s{stride}_{m}x{c}", dwconv(name, k, stride, c, m)
         for name in rows_of("firstconv"):
             for kh, row_taps, step, m, n in shapes_of(name, FIRSTCONV):
-                if _core.firstconv_fits(name, kh, row_taps, 1, n, m):
+                if _core.firstconv_fits(name, kh, row_taps, 1, n, m, step):
                     yield f"{name}/{kh}x{row_taps}x{step}x{m}x{n}", firstconv(name, kh, row_taps, step, m, n)
         for name in rows_of("winograd"):
             for side, c, n in shapes_of(name, WINOGRAD):

@@ -56,10 +56,10 @@ def test_the_qgemm_pick_is_close_to_the_fastest(level: str, shape: tuple[int, in
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("shape", FIRSTCONV, ids=str)
 def test_the_firstconv_pick_is_close_to_the_fastest(level: str, shape: tuple[int, int, int, int, int]) -> None:
-    kh, row_taps, _, m, n = shape
+    kh, row_taps, step, m, n = shape
     asked = (kh, row_taps, 1, n, m)
-    pick = _core.firstconv_select(*asked, level)
-    rows = [name for name in rows_of("firstconv") if within(name, level) and _core.firstconv_fits(name, *asked)]
+    pick = _core.firstconv_select(*asked, level, step)
+    rows = [name for name in rows_of("firstconv") if within(name, level) and _core.firstconv_fits(name, *asked, step)]
     assert_close(pick, {name: firstconv(name, *shape) for name in rows})
 
 

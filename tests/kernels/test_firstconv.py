@@ -91,7 +91,7 @@ def run(kernel: str, strip: Strip, x: Operands) -> np.ndarray:
 
 
 def fits(kernel: str, strip: Strip) -> bool:
-    return _core.firstconv_fits(kernel, strip.kh, strip.kw, strip.c, strip.n, strip.m)
+    return _core.firstconv_fits(kernel, strip.kh, strip.kw, strip.c, strip.n, strip.m, strip.stride * strip.c)
 
 
 def check(kernel: str, strip: Strip, x: Operands) -> None:
@@ -140,8 +140,29 @@ def test_corner_values_do_not_saturate(kernel: str, a: int, w: int) -> None:
 
 def test_every_column_count(kernel: str, rng: np.random.Generator) -> None:
     for n in range(1, _core.firstconv_row(kernel)["nr"] + 1):
-        strip = Strip(4, n, lo=50, hi=200, y_gap=2)
+        for m, y_gap in ((4, 2), (19, 0), (16, 2)):
+            strip = Strip(m, n, lo=50, hi=200, y_gap=y_gap)
+            check(kernel, strip, draw(strip, rng))
+
+
+@pytest.mark.parametrize("flush", ["tail", "head"])
+@pytest.mark.parametrize(("c", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2)])
+def test_every_width_of_3x3(kernel: str, c: int, stride: int, flush: str, rng: np.random.Generator) -> None:
+    """Rows of several pixels at a time end with a block that overlaps the one before it, at every offset."""
+    for m, n in itertools.product(range(16, 34), {8, _core.firstconv_row(kernel)["nr"]}):
+        strip = Strip(m, n, c=c, stride=stride, flush=flush)
         check(kernel, strip, draw(strip, rng))
+
+
+def test_a_row_of_pixel_lanes_is_chosen_where_it_fits() -> None:
+    """Without it the walks above would pass by leaving the row out."""
+    if "avx512vnni" not in {isa for row in _core.kernels() if row["runs_here"] for isa in row["isa"].split(",")}:
+        pytest.skip("needs AVX512-VNNI")
+    lanes = "firstconv_u8_16x32x4_avx512vnni"
+    assert all(fits(lanes, Strip(m, 8, c=c, stride=s)) for m in (16, 17, 48) for c in (1, 3) for s in (1, 2))
+    others = [Strip(15, 8), Strip(16, 8, stride=3), Strip(16, 8, c=4), Strip(16, 8, kw=4), Strip(16, 8, kh=2)]
+    assert not any(fits(lanes, strip) for strip in others)
+    assert _core.firstconv_select(3, 3, 3, 8, 48, "", 6) == lanes
 
 
 def test_rows_of_the_table_agree() -> None:
@@ -154,7 +175,7 @@ def test_rows_of_the_table_agree() -> None:
 
 
 def test_one_wrong_tap_or_row_is_caught(kernel: str, rng: np.random.Generator) -> None:
-    strip = Strip(12, 8)
+    strip = Strip(16, 8)
     x = draw(strip, rng)
     found = run(kernel, strip, x)
     no_tap = replace(x, w=x.w.copy())

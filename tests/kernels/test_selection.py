@@ -14,7 +14,14 @@ ROWS = _core.kernels()
 LEVELS = sorted({name for row in ROWS if row["runs_here"] for name in row["isa"].split(",")} - {"scalar"})
 CAPS = ["scalar"] + [",".join(c) for r in range(1, len(LEVELS) + 1) for c in itertools.combinations(LEVELS, r)]
 QGEMMS = [(1, 1, 1), (1, 1000, 1280), (3, 10, 64), (49, 8, 16), (49, 64, 128), (112, 96, 16), (24, 128, 576)]
-FIRSTCONVS = [(3, 3, 3, 16, 24), (3, 3, 1, 8, 48), (7, 7, 3, 64, 112), (4, 4, 4, 32, 12)]
+# kernel, channels, columns, pixels, bytes from pixel to pixel
+FIRSTCONVS = [
+    (3, 3, 3, 16, 24, 6),
+    (3, 3, 3, 8, 48, 6),
+    (3, 3, 1, 8, 48, 1),
+    (7, 7, 3, 64, 112, 6),
+    (4, 4, 4, 32, 12, 16),
+]
 
 
 def allowed(cap: str) -> set[str]:
@@ -42,7 +49,7 @@ def test_qgemm_takes_the_cheapest_row_under_a_cap(cap: str, problem: tuple[int, 
 def test_firstconv_takes_the_cheapest_row_under_a_cap(cap: str, problem: tuple[int, ...]) -> None:
     names = [name for name in eligible("firstconv", cap) if _core.firstconv_fits(name, *problem)]
     cycles = [_core.firstconv_cycles(name, *problem) for name in names]
-    assert _core.firstconv_select(*problem, cap) == names[cycles.index(min(cycles))]
+    assert _core.firstconv_select(*problem[:5], cap, problem[5]) == names[cycles.index(min(cycles))]
 
 
 def test_too_many_taps_fit_no_firstconv_row() -> None:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// A firstconv row is a gather followed by the qgemm row of the same ISA: camera pixels are 3 bytes, so a dot
+/// Most firstconv rows are a gather followed by the qgemm row of the same ISA: camera pixels are 3 bytes, so a dot
 /// instruction on 4 bytes needs its operand put together anyway, and once that is done (for a batch of pixels,
 /// into 8 KB of stack that never leave L1) what remains is a GEMM with one dense tap.
 #include "kernels/firstconv/firstconv.h"
@@ -14,6 +14,12 @@ namespace ek {
 #include "kernels/qgemm/kernels.def"
 #undef EK_QGEMM_KERNEL
 
+#define EK_FIRSTCONV_KERNEL(name, isa, elem, gather, qgemm, mr, nr, kr, lanes, fits, cycles)
+#define EK_FIRSTCONV_LANE_KERNEL(name, isa, elem, mr, nr, kr, lanes, fits, cycles) void name(const FirstConvArgs& args);
+#include "kernels/firstconv/kernels.def"
+#undef EK_FIRSTCONV_LANE_KERNEL
+#undef EK_FIRSTCONV_KERNEL
+
 namespace {
 
 constexpr Elem kU8 = Elem::kU8;
@@ -24,6 +30,19 @@ int32_t taps_of(const FirstConvProblem& problem) { return problem.kh * problem.k
 bool fits_all(const FirstConvProblem& problem) { return taps_of(problem) <= kFirstConvMaxTaps; }
 #if defined(EK_ARCH_X86)
 bool fits_k32(const FirstConvProblem& problem) { return taps_of(problem) <= 32; }
+
+/// 3x3 on dense pixels of three or one channels, strides 1 and 2: two neighbours' taps are within 16 bytes of a row.
+bool fits_lanes(const FirstConvProblem& p) {
+  const int32_t channels = p.kw * p.c / 3;
+  return p.kh == 3 && (p.kw * p.c == 9 || p.kw * p.c == 3) && (p.a_px == channels || p.a_px == 2 * channels) &&
+         p.m >= 16;
+}
+
+/// For 16 pixels; 8 columns at a time.
+double cycles_lanes_avx512vnni(const FirstConvProblem& p) {
+  const int32_t blocks = (p.m + 15) / 16, octs = (p.n + 7) / 8, groups = (taps_of(p) + 3) / 4;
+  return blocks * (10.0 + octs * (27.0 + 5.0 * groups));
+}
 #endif
 
 /// Runs a strip as batches of whole tiles: gather, then multiply.
@@ -94,7 +113,10 @@ const FirstConvKernel kFirstConvKernels[] = {
    fits,                                                                                     \
    [](const FirstConvProblem& problem) { return predict<qgemm>(problem, cycles); },          \
    run<gather, qgemm, elem, mr>},
+#define EK_FIRSTCONV_LANE_KERNEL(name, isa, elem, mr, nr, kr, lanes, fits, cycles) \
+  {{#name, "firstconv", isa}, mr, nr, kr, lanes, elem, fits, cycles, name},
 #include "kernels/firstconv/kernels.def"
+#undef EK_FIRSTCONV_LANE_KERNEL
 #undef EK_FIRSTCONV_KERNEL
 };
 const size_t kFirstConvKernelCount = sizeof(kFirstConvKernels) / sizeof(kFirstConvKernels[0]);

@@ -26,6 +26,7 @@ struct FirstConvArgs {
 
 struct FirstConvProblem {
   int32_t kh, kw, c, n, m;
+  int32_t a_px = 0;            ///< bytes from output pixel to pixel; 0: not known
 };
 
 struct FirstConvKernel {

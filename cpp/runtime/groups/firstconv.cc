@@ -17,7 +17,7 @@ const FirstConvKernel* choose(const Plan& plan, const OpView& op, FirstConvProbl
   if (!channels || x.px != x.c || p.groups != 1 || p.dw != 1) return nullptr;
   if (int64_t{p.kh} * p.kw * x.c > kFirstConvMaxTaps) return nullptr;
   if (unbounded(plan, op)) return nullptr;
-  *problem = {p.kh, p.kw, x.c, y.c, y.w};
+  *problem = {p.kh, p.kw, x.c, y.c, y.w, p.sw * x.px};
   return select_firstconv(*problem, plan.cap);
 }
 
