@@ -362,7 +362,7 @@ def kernel_cases() -> dict[str, Case]:
                     yield f"{name}/{kh}x{kc}x{m}x{n}", qgemm(name, kh, kc, m, n)
         for name in rows_of("dwconv"):
             for k, stride, c, m in shapes_of(name, DWCONV):
-                if _core.dwconv_fits(name, k, k, stride, 1, c, m):
+                if _core.dwconv_fits(name, k, k, stride, 1, c, m, dense=True):
                     yield f"{name}/{k}x{k}s{stride}_{m}x{c}", dwconv(name, k, stride, c, m)
         for name in rows_of("firstconv"):
             for kh, row_taps, step, m, n in shapes_of(name, FIRSTCONV):

@@ -67,9 +67,11 @@ def test_the_firstconv_pick_is_close_to_the_fastest(level: str, shape: tuple[int
 @pytest.mark.parametrize("shape", DWCONV, ids=str)
 def test_the_dwconv_pick_is_close_to_the_fastest(level: str, shape: tuple[int, int, int, int]) -> None:
     k, stride, c, m = shape
-    pick = _core.dwconv_select(k, k, stride, 1, c, m, level)
+    pick = _core.dwconv_select(k, k, stride, 1, c, m, level, dense=True)
     rows = [
-        name for name in rows_of("dwconv") if within(name, level) and _core.dwconv_fits(name, k, k, stride, 1, c, m)
+        name
+        for name in rows_of("dwconv")
+        if within(name, level) and _core.dwconv_fits(name, k, k, stride, 1, c, m, dense=True)
     ]
     assert_close(pick, {name: dwconv(name, *shape) for name in rows})
 

@@ -116,17 +116,26 @@ def run(kernel: str, row: Row, x: Operands) -> np.ndarray:
 
 
 def check(kernel: str, row: Row, x: Operands) -> None:
+    """Compares one row with the formula, if it takes this shape (test_what_rows_take says which)."""
+    if not fits(kernel, row):
+        return
     expected = laid_out(requantise(sums(row, x), x.scale, row), row.y_gap)
     assert_same(run(kernel, row, x), expected, (kernel, row))
 
 
 def fits(kernel: str, row: Row, unbounded: bool = False) -> bool:
-    return _core.dwconv_fits(kernel, row.k, row.kx, row.stride, row.dilation, row.c, row.m, unbounded)
+    dense = row.in_gap == row.y_gap == 0
+    return _core.dwconv_fits(kernel, row.k, row.kx, row.stride, row.dilation, row.c, row.m, unbounded, dense)
 
 
 def sizes(kernel: str) -> list[int]:
     """Square kernels among 3x3 and 5x5 that the row takes."""
     return [k for k in (3, 5) if fits(kernel, Row(8, 8, k))]
+
+
+def taken(kernel: str, c: int) -> int:
+    """`c`, or the most channels of a row that takes few only."""
+    return c if fits(kernel, Row(64, c, sizes(kernel)[0])) else 32
 
 
 def here(row: Row) -> list[str]:
@@ -143,7 +152,24 @@ def test_every_channel_count(kernel: str, c: int, rng: np.random.Generator) -> N
     shapes = [(1, 1), (1, 8), (1, 11), (2, 1), (2, 8), (2, 9)]
     for k, (stride, m) in itertools.product(sizes(kernel), shapes):
         row = Row(m, c, k, stride=stride)
-        assert fits(kernel, row)
+        check(kernel, row, draw(row, rng))
+
+
+def test_what_rows_take(kernel: str) -> None:
+    """Every channel count, width and gap; dense rows 64 bytes and more of 8, 16 or 32 channels."""
+    dense = "_dense_" in kernel
+    for k, stride, c, m, gap in itertools.product(sizes(kernel), (1, 2), CHANNELS, (1, 2, 3, 4, 7, 8, 20), (0, 4)):
+        expected = not dense or (c in (8, 16, 32) and m * c >= 64 and gap == 0)
+        assert fits(kernel, Row(m, c, k, stride=stride, in_gap=gap)) == expected
+        assert fits(kernel, Row(m, c, k, stride=stride, y_gap=gap)) == expected
+
+
+@pytest.mark.parametrize("flush", ["tail", "head"])
+@pytest.mark.parametrize("c", [8, 16, 32])
+def test_few_channels_at_every_width(kernel: str, c: int, flush: str, rng: np.random.Generator) -> None:
+    """Rows that take several pixels at a time end with a block that overlaps the one before it, at every offset."""
+    for stride, m in itertools.product((1, 2), range(64 // c, 3 * 64 // c + 2)):
+        row = Row(m, c, sizes(kernel)[0], stride=stride, flush=flush)
         check(kernel, row, draw(row, rng))
 
 
@@ -184,7 +210,7 @@ def test_other_kernels(kh: int, kw: int, rng: np.random.Generator) -> None:
 
 def test_a_whole_image_with_padding(kernel: str, rng: np.random.Generator) -> None:
     """Rows of one NHWC tensor whose halo holds the zero point, as a plan calls them: 'same' padding."""
-    h, w, c, zero = 9, 10, 19, 93
+    h, w, c, zero = 9, 10, taken(kernel, 19), 93
     image = rng.integers(0, 256, (h, w, c), np.uint8)
     for k, stride in itertools.product(sizes(kernel), (1, 2)):
         pad = k // 2
@@ -205,7 +231,7 @@ def test_a_whole_image_with_padding(kernel: str, rng: np.random.Generator) -> No
 
 def test_rows_may_lie_anywhere(kernel: str, rng: np.random.Generator) -> None:
     """A group keeps its rows in a cyclic buffer: the pointers are in no order, and two may be equal."""
-    row = Row(9, 37, sizes(kernel)[0])
+    row = Row(9, taken(kernel, 37), sizes(kernel)[0])
     x = draw(row, rng)
     for first in range(row.k):
         check(kernel, row, replace(x, rows=np.roll(x.rows, first, axis=0)))
@@ -236,7 +262,7 @@ def test_mixed_corner_values(kernel: str, c: int, rng: np.random.Generator) -> N
 
 
 def test_ties_round_to_even(kernel: str) -> None:
-    c = 64
+    c = taken(kernel, 64)
     k = sizes(kernel)[0]
     row = Row(256, c, k, input_zero=128, zero=128)
     ramp = np.zeros((k, row.width, c), np.uint8) + 128
@@ -250,9 +276,9 @@ def test_ties_round_to_even(kernel: str) -> None:
 
 def test_large_sums_round_twice(kernel: str, rng: np.random.Generator) -> None:
     """Beyond 2^24 float(acc) is inexact; then the product rounds. A fused or double product differs."""
-    row = Row(40, 64, sizes(kernel)[0], input_zero=0)
+    row = Row(40, taken(kernel, 64), sizes(kernel)[0], input_zero=0)
     x = draw(row, rng)
-    bias = rng.integers(1 << 24, 1 << 30, 64).astype(np.int32) | 1
+    bias = rng.integers(1 << 24, 1 << 30, row.c).astype(np.int32) | 1
     check(kernel, row, replace(x, bias=bias, scale=(F32(100.5) / bias.astype(F32)).astype(F32)))
 
 
@@ -267,7 +293,7 @@ def extreme(row: Row, bias: int, scale: float) -> Operands:
 @pytest.mark.parametrize(("bias", "scale"), [((1 << 31) - 1, 0.4999), ((1 << 29) - 1, 1.9999), ((1 << 22) - 1, 255.9)])
 def test_products_far_outside_clip(kernel: str, bias: int, scale: float, sign: int) -> None:
     """Up to 2^30, the most that every row must take."""
-    for c, (lo, hi) in itertools.product((7, 64), [(0, 255), (20, 200)]):
+    for c, (lo, hi) in itertools.product((7, 32, 64), [(0, 255), (20, 200)]):
         row = Row(3, c, sizes(kernel)[0], lo=lo, hi=hi)
         x = extreme(row, sign * bias, scale)
         check(kernel, row, x)
@@ -301,11 +327,11 @@ def test_the_bound_is_over_all_inputs(rng: np.random.Generator) -> None:
 
 def test_a_folded_bias_may_wrap(kernel: str) -> None:
     """bias - zero * sum(w) leaves int32 although the true sum fits."""
-    k = sizes(kernel)[0]
-    row = Row(4, 64, k, input_zero=255)
-    bias = np.full(64, (1 << 31) - 1, np.int32)
-    x = Operands(np.full((k, row.width, 64), 255, np.uint8), np.full((k, k, 64), -128, np.int8), bias,
-                 np.full(64, 2.0**-24, F32))  # fmt: skip
+    k, c = sizes(kernel)[0], taken(kernel, 64)
+    row = Row(4, c, k, input_zero=255)
+    bias = np.full(c, (1 << 31) - 1, np.int32)
+    x = Operands(np.full((k, row.width, c), 255, np.uint8), np.full((k, k, c), -128, np.int8), bias,
+                 np.full(c, 2.0**-24, F32))  # fmt: skip
     assert (sums(row, x) == bias).all()
     assert int(bias[0]) + 255 * 128 * 9 > (1 << 31) - 1
     check(kernel, row, x)
@@ -315,14 +341,14 @@ def test_a_folded_bias_may_wrap(kernel: str) -> None:
     ("lo", "hi", "zero"), [(0, 255, 0), (0, 255, 255), (128, 255, 128), (3, 3, 200), (17, 201, 90)]
 )
 def test_clipping_bounds(kernel: str, lo: int, hi: int, zero: int, rng: np.random.Generator) -> None:
-    for c in (12, 64):
+    for c in (12, 16, 64):
         row = Row(9, c, sizes(kernel)[0], lo=lo, hi=hi, zero=zero)
         check(kernel, row, draw(row, rng))
 
 
 def test_dead_channels_give_their_zero_point(kernel: str, rng: np.random.Generator) -> None:
-    row = Row(5, 64, sizes(kernel)[0])
-    check(kernel, row, replace(draw(row, rng), scale=np.zeros(64, F32)))
+    row = Row(5, taken(kernel, 64), sizes(kernel)[0])
+    check(kernel, row, replace(draw(row, rng), scale=np.zeros(row.c, F32)))
 
 
 @pytest.mark.parametrize("k", [3, 5])
@@ -350,7 +376,7 @@ def test_the_choice_is_the_cheapest_row_within_the_cap(cap: str) -> None:
     for k, stride, c, m in itertools.product((3, 4, 5), (1, 2), (8, 16, 32, 64, 144, 384), (1, 7, 48)):
         cycles = {r["name"]: _core.dwconv_cycles(r["name"], k, k, stride, 1, c, m) for r in rows
                   if r["isa"] in allowed | {"scalar"} and fits(r["name"], Row(m, c, k, stride=stride))}  # fmt: skip
-        chosen = _core.dwconv_select(k, k, stride, 1, c, m, cap)
+        chosen = _core.dwconv_select(k, k, stride, 1, c, m, cap, dense=True)
         assert chosen == min(cycles, key=cycles.__getitem__), (cap, k, stride, c, m)
         if cap == "scalar" or k == 4:
             assert chosen == rows[-1]["name"]
@@ -362,9 +388,10 @@ def test_the_choice_is_the_cheapest_row_within_the_cap(cap: str) -> None:
 
 
 def test_one_wrong_tap_rounding_or_pad_is_caught(kernel: str, rng: np.random.Generator) -> None:
-    row = Row(16, 64, sizes(kernel)[0], input_zero=128, zero=128)
+    c = taken(kernel, 64)
+    row = Row(16, c, sizes(kernel)[0], input_zero=128, zero=128)
     x = draw(row, rng)
-    x = replace(x, w=np.where(x.w == 0, 1, x.w).astype(np.int8), scale=np.full(64, 2.0**-8, F32))
+    x = replace(x, w=np.where(x.w == 0, 1, x.w).astype(np.int8), scale=np.full(c, 2.0**-8, F32))
     x.rows[:, 0] = row.input_zero  # a column of padding
     found = run(kernel, row, x)
     assert_same(found, laid_out(requantise(sums(row, x), x.scale, row), 0))
@@ -381,7 +408,7 @@ def test_one_wrong_tap_rounding_or_pad_is_caught(kernel: str, rng: np.random.Gen
     with pytest.raises(AssertionError, match="expected"):
         assert_same(found, laid_out(np.roll(requantise(sums(row, x), x.scale, row), 1, axis=1), 0), "channel")
 
-    ties = replace(x, scale=np.full(64, 0.5, F32), bias=np.arange(64, dtype=np.int32), w=(x.w // 127).astype(np.int8))
+    ties = replace(x, scale=np.full(c, 0.5, F32), bias=np.arange(c, dtype=np.int32), w=(x.w // 127).astype(np.int8))
     acc = sums(row, ties)
     away = np.trunc(acc / 2 + np.copysign(0.5, acc))
     away = (np.clip(away, -row.zero, 255 - row.zero) + row.zero).astype(np.uint8)

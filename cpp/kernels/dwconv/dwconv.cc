@@ -19,6 +19,10 @@ bool fits_square(const DwConvProblem& p, int32_t k) {
 }
 [[maybe_unused]] bool fits_3x3(const DwConvProblem& p) { return fits_square(p, 3) && p.parts == 1; }
 [[maybe_unused]] bool fits_5x5(const DwConvProblem& p) { return fits_square(p, 5) && p.parts == 1; }
+/// Channels that divide a block of 64 bytes; a row has one at least.
+[[maybe_unused]] bool fits_dense_64(const DwConvProblem& p) {
+  return fits_3x3(p) && p.dense && (p.c == 8 || p.c == 16 || p.c == 32) && p.m * p.c >= 64;
+}
 // Weights packed as int16 hold the sum of the parts.
 [[maybe_unused]] bool fits_3x3_s16(const DwConvProblem& p) { return fits_square(p, 3); }
 [[maybe_unused]] bool fits_5x5_s16(const DwConvProblem& p) { return fits_square(p, 5); }
@@ -42,6 +46,9 @@ struct Rates {
 
 #if defined(EK_ARCH_X86)
 double cycles_3x3_avx512vnni(const DwConvProblem& p) { return predict({64, 16, {12.0, 13.8}, {5.3, 7.2}, 15.0}, p); }
+double cycles_dense_avx512vnni(const DwConvProblem& p) {
+  return 25.0 + (p.sx == 1 ? 14.0 : 18.0) * ((p.m * p.c + 63) / 64);
+}
 double cycles_5x5_avx512vnni(const DwConvProblem& p) { return predict({64, 16, {26.0, 28.6}, {11.0, 14.0}, 30.0}, p); }
 double cycles_3x3_avxvnni(const DwConvProblem& p) { return predict({32, 8, {13.6, 15.0}, {6.3, 7.6}, 17.0}, p); }
 double cycles_5x5_avxvnni(const DwConvProblem& p) { return predict({0, 8, {}, {10.2, 12.0}, 18.0}, p); }

@@ -36,12 +36,14 @@ struct DwConvProblem {
   int32_t kh, kw, sx, dx, c, m;
   bool unbounded = false;      ///< dwconv_unbounded()
   int32_t parts = 1;           ///< kernels, one below the other, whose sum are the weights
+  bool dense = false;          ///< no bytes between pixels, in and out
 };
 
 /// Form of the packed weights, see pack.cc.
 enum class DwConvForm : uint8_t {
   kTaps,   ///< one int8 per tap and channel
   kDots,   ///< 4 taps of a channel to a 32-bit lane, for vpdpbusd
+  kDense,  ///< the same for blocks of several pixels: channels over and over
   kPairs,  ///< 2 taps of a channel as int16 to a 32-bit lane, for vpmaddwd
 };
 

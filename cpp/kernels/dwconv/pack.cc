@@ -8,7 +8,8 @@
 ///
 /// A block is one vector with the channels in order, or four: the ISA rows interleave the bytes of these with unpack
 /// instructions, which work inside 128-bit lanes, so channel i meets vector (i % 16) / 4, lane 4 * (i / 16) + i % 4.
-/// Channels left at the end are done by single vectors. Bias and scale have the order of the lanes.
+/// Channels left at the end are done by single vectors. kDense is kDots with one block, in which the channels repeat.
+/// Bias and scale have the order of the lanes.
 /// The tables below say which tap stands in which element of a group; -1 is a zero.
 #include <cstring>
 
@@ -54,8 +55,8 @@ constexpr Groups kPairs5 = {13,
                              {-1, 20}}};
 
 const Groups& groups_of(const DwConvKernel& kernel, const DwConvProblem& p) {
-  if (kernel.form == DwConvForm::kDots) return p.kh == 3 ? kDots3 : kDots5;
-  return p.kh == 3 ? kPairs3 : kPairs5;
+  if (kernel.form == DwConvForm::kPairs) return p.kh == 3 ? kPairs3 : kPairs5;
+  return p.kh == 3 ? kDots3 : kDots5;
 }
 
 /// Of all parts.
@@ -63,20 +64,21 @@ size_t taps(const DwConvProblem& p) {
   return static_cast<size_t>(p.parts) * static_cast<size_t>(p.kh) * static_cast<size_t>(p.kw);
 }
 
-/// Channels that half fill a block or a vector stand there twice if the stride is 1: a row may then take two pixels
-/// for one. Returns their count doubled, or 0.
-int32_t twice(const DwConvKernel& kernel, const DwConvProblem& p) {
+/// Places that the channels fill when several pixels are taken for one, 0 where none are. Channels that half fill a
+/// block or a vector stand there twice if the stride is 1; in a dense block as often as they fit.
+int32_t repeated(const DwConvKernel& kernel, const DwConvProblem& p) {
+  if (kernel.form == DwConvForm::kDense) return kernel.block;
   return p.sx == 1 && (2 * p.c == kernel.block || 2 * p.c == kernel.lanes) ? 2 * p.c : 0;
 }
 
 /// Channels of the block at `first`: a whole block, at the end of the channels single vectors.
 int32_t block_width(const DwConvKernel& kernel, const DwConvProblem& p, int32_t first) {
-  return p.c - first >= kernel.block || twice(kernel, p) == kernel.block ? kernel.block : kernel.lanes;
+  return p.c - first >= kernel.block || repeated(kernel, p) == kernel.block ? kernel.block : kernel.lanes;
 }
 
 /// Channel at place `i` of the block at `first`, -1 where there is none.
 int32_t channel_at(const DwConvKernel& kernel, const DwConvProblem& p, int32_t first, int32_t i) {
-  if (twice(kernel, p)) return i % p.c;
+  if (repeated(kernel, p)) return i % p.c;
   return first + i < p.c ? first + i : -1;
 }
 
@@ -174,10 +176,10 @@ void dwconv_pack(const DwConvKernel& kernel, const DwConvProblem& problem, const
   pack_channels(kernel, problem, w, bias, scale, input_zero, packed_bias, packed_scale);
   if (kernel.form == DwConvForm::kTaps) {
     pack_taps(problem, static_cast<ptrdiff_t>(lanes), w, static_cast<int8_t*>(packed));
-  } else if (kernel.form == DwConvForm::kDots) {
-    pack_groups(kernel, problem, w, static_cast<int8_t*>(packed));
-  } else {
+  } else if (kernel.form == DwConvForm::kPairs) {
     pack_groups(kernel, problem, w, static_cast<int16_t*>(packed));
+  } else {
+    pack_groups(kernel, problem, w, static_cast<int8_t*>(packed));
   }
 }
 

@@ -21,6 +21,7 @@ Choice choose(const Plan& plan, const OpView& op) {
   Choice c{};
   c.problem = {p.kh, p.kw, p.sw, p.dw, x.c, y.w};
   c.problem.parts = w.dims[0] / p.kh;
+  c.problem.dense = x.px == x.c && y.px == y.c;
   c.problem.unbounded =
       dwconv_unbounded(c.problem, plan.model->constant<int8_t>(op.constants[0]),
                        plan.model->constant<int32_t>(op.constants[1]), plan.model->constant<float>(op.constants[2]));
