@@ -259,8 +259,8 @@ ek_status plan_conv(const Plan& plan, const OpView& op, Step* step, Error* error
   const Choice c = choose(plan, op);
   step->macs = static_cast<uint64_t>(y.h) * static_cast<uint64_t>(y.w) * static_cast<uint64_t>(y.c) *
                static_cast<uint64_t>(p.kh) * static_cast<uint64_t>(p.kw) * static_cast<uint64_t>(x.c / p.groups);
-  const double first = firstconv_cycles(plan, op), tiled = winograd_cycles(plan, op);
-  if (first < c.cycles && first <= tiled) return plan_firstconv(plan, op, step, error);
+  const double dense = firstconv_cycles(plan, op), tiled = winograd_cycles(plan, op);
+  if (dense < c.cycles && dense <= tiled) return plan_firstconv(plan, op, step, error);
   if (tiled < c.cycles) {
     plan_winograd(plan, op, step);
     return EK_OK;
@@ -280,8 +280,8 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   const auto& p = op.as<Conv2DParams>();
   const TensorPlan &x = plan.in(op), &y = plan.out(op);
   const Choice choice = choose(plan, op);
-  const double first = firstconv_cycles(plan, op), tiled = winograd_cycles(plan, op);
-  if (first < choice.cycles && first <= tiled) return bind_firstconv(plan, op, step, weights, scratch);
+  const double dense = firstconv_cycles(plan, op), tiled = winograd_cycles(plan, op);
+  if (dense < choice.cycles && dense <= tiled) return bind_firstconv(plan, op, step, weights, scratch);
   if (tiled < choice.cycles) return bind_winograd(plan, op, step, weights, scratch);
   const Shape& s = choice.shape;
   const bool wide = choice.kernel->elem == Elem::kS16;
