@@ -29,8 +29,9 @@ struct Operands {
 bool fits_all(const QGemmProblem&) { return true; }
 #if defined(EK_ARCH_X86)
 bool fits_bounded(const QGemmProblem& problem) { return !problem.unbounded; }
-bool fits_m1(const QGemmProblem& problem) { return problem.m == 1 && !problem.unbounded; }
-bool fits_k32(const QGemmProblem& problem) { return problem.taps == 1 && problem.k <= 32 && !problem.unbounded; }
+bool fits_one_pixel(const QGemmProblem& problem) { return problem.m == 1; }
+bool fits_one_bounded(const QGemmProblem& problem) { return fits_one_pixel(problem) && fits_bounded(problem); }
+bool fits_k32(const QGemmProblem& problem) { return problem.taps == 1 && problem.k <= 32 && fits_bounded(problem); }
 #endif
 
 #if defined(EK_ARCH_ARM)
@@ -87,6 +88,7 @@ double cycles_avx512vnni_m1(const QGemmProblem& problem) {
   return predict({1, 128, 4, 16, 2.0, 2.0, 1.65, 14.0}, problem);
 }
 double cycles_avxvnni(const QGemmProblem& problem) { return predict({6, 16, 4, 8, 2.0, 2.0, 1.8, 11.0}, problem); }
+double cycles_avxvnni_m1(const QGemmProblem& problem) { return predict({1, 64, 4, 8, 2.0, 2.0, 1.8, 11.0}, problem); }
 /// Of an AVX2 row whose panel holds `bytes` per weight: with the widening of A, and no faster than weights arrive.
 double predict_s16(const Rates& row, const QGemmProblem& problem, double bytes) {
   const double weights = bytes * problem.n * problem.k;
