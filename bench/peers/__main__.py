@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -185,15 +184,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="run-", dir=BUILD) as folder:
         rows, notes, peaks = measure(options, console, Path(folder))
     result = tables.Result(machine.processor(), machine.versions(), peaks, rows, notes)
-    tables.show(result, console)
     if options.json:
-        options.json.write_text(json.dumps(asdict(result), indent=1))
+        options.json.write_text(json.dumps(tables.record(result), indent=1))
     if options.markdown:
         options.markdown.write_text(tables.markdown(result))
     if options.png:
         from peers import chart
 
         chart.draw(result, options.png)
+    tables.show(result, console)
     if wrong := figures.inexact(rows):
         console.print(f"[bold red]edgekern differs from its reference: {', '.join(wrong)}")
         return 1

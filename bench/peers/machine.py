@@ -15,7 +15,7 @@ from typing import Any
 PEAK = Path(__file__).resolve().parents[1] / "peak.cc"
 PACKAGES = {"edgekern": "edgekern", "onnxruntime": "", "openvino": "", "litert": "ai-edge-litert", "torch": ""}
 UNKNOWN: dict[str, Any] = {"clock_ghz": 0.0, "gmacs": {}}  # where the microbenchmark does not run
-TRIES = 3  # a neighbour on the core slows a whole try
+TRIES = 5  # a neighbour on the core slows a whole try
 
 
 def cores_from(first: int, threads: int) -> list[int]:

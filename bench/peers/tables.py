@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A result as tables: in the terminal and as Markdown, from the same cells."""
+"""A result as tables, in the terminal and as Markdown from the same cells, and as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
@@ -102,12 +102,35 @@ def sections(result: Result) -> list[tuple[str, Columns, list[list[str]]]]:
         lines = [s for s in every if s.ours.setting == setting]
         gains = any(s.gain for s in lines)
         cells = [[*summary_cells(s), *[number(s.gain)] * gains] for s in lines]
-        made.append((setting.name, (*SUMMARY, *["1 thread / this"] * gains), cells))
+        if cells:
+            made.append((setting.name, (*SUMMARY, *["1 thread / this"] * gains), cells))
     for setting in settings(result):
         ours = {s.ours.case: s.ours.median_us for s in every if s.ours.setting == setting}
         cells = [detail_cells(row, ours.get(row.case)) for row in result.rows if row.setting == setting]
         made.append((f"{setting.name}: every contender", DETAIL, cells))
     return made
+
+
+def record(result: Result) -> dict[str, Any]:
+    """The result as JSON, with what the tables derive."""
+    derived = ("macs_per_cycle", "share", "saturates")
+    rows = [{**asdict(row), **{name: getattr(row, name) for name in derived}} for row in result.rows]
+    lines = [
+        {
+            "case": s.ours.case,
+            "threads": s.ours.setting.threads,
+            "cap": s.ours.setting.cap,
+            "edgekern_us": s.ours.median_us,
+            "exact": s.ours.exact,
+            "peer": s.peer and s.peer.contender,
+            "peer_us": s.peer and s.peer.median_us,
+            "ratio": s.ratio,
+            "torch_over_edgekern": s.torch,
+            "one_thread_over_this": s.gain,
+        }
+        for s in figures.summaries(result.rows)
+    ]
+    return {**asdict(result), "rows": rows, "summaries": lines}
 
 
 def show(result: Result, console: Console) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +127,11 @@ def test_the_tables_say_who_saturates_and_who_was_refused(capsys: pytest.Capture
     assert "1000 | 2000 | 0.10 | 3.2 | 5% | 100.0% | 0.5000 | float32 |" in page
     assert "peak of 2 threads / of one: 1.70" in page
     assert "- a note" in page
+    told = json.loads(json.dumps(tables.record(result)))
+    assert [r["saturates"] for r in told["rows"]] == [False, True, False, False]
+    assert told["rows"][0]["share"] == pytest.approx(0.5)
+    wanted = {"exact": False, "peer": "openvino", "ratio": 100 / 150, "torch_over_edgekern": 10.0}
+    assert {key: told["summaries"][0][key] for key in wanted} == wanted
     tables.show(result, console.Console(width=160))
     assert "[/no] such | file" in capsys.readouterr().out
 
