@@ -47,7 +47,7 @@ struct Rates {
 #if defined(EK_ARCH_X86)
 double cycles_3x3_avx512vnni(const DwConvProblem& p) { return predict({64, 16, {12.0, 13.8}, {5.3, 7.2}, 15.0}, p); }
 double cycles_dense_avx512vnni(const DwConvProblem& p) {
-  return 25.0 + (p.sx == 1 ? 14.0 : 18.0) * ((p.m * p.c + 63) / 64);
+  return 20.0 + (p.sx == 1 ? 13.0 : 17.0) * ((p.m * p.c + 63) / 64);
 }
 double cycles_5x5_avx512vnni(const DwConvProblem& p) { return predict({64, 16, {26.0, 28.6}, {11.0, 14.0}, 30.0}, p); }
 double cycles_3x3_avxvnni(const DwConvProblem& p) { return predict({32, 8, {13.6, 15.0}, {6.3, 7.6}, 17.0}, p); }
