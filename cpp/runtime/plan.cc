@@ -166,18 +166,7 @@ ek_status plan_step(const Plan& plan, uint32_t index, uint32_t first_move, Step*
   step->op_name = op.row->name;
   step->kernel = "";
   step->move.first = first_move;
-  return group_of(static_cast<Opcode>(op.record->opcode))->plan(plan, op, step, error);
-}
-
-/// The step of a whole group, from its members: every op that runs at `last`.
-void plan_group(const Plan& plan, uint32_t last, Step* step) {
-  const Step* members[3] = {};
-  for (uint32_t i = 0; i <= last; ++i) {
-    if (plan.runs_at[i] != last) continue;
-    const bool depthwise = plan.model->ops[i].opcode == static_cast<uint16_t>(Opcode::kDepthwiseConv2D);
-    members[depthwise ? 1 : members[1] == nullptr ? 0 : 2] = &plan.members[i];
-  }
-  plan_separable(plan, members, step);
+  return plan_op(plan, op, step, error);
 }
 
 ek_status plan_steps(Plan* plan, Error* error) {
@@ -191,7 +180,11 @@ ek_status plan_steps(Plan* plan, Error* error) {
     moves += m.ops[i].input_count + 1u;  // a copying step has at most one part per operand and one more
     if (plan->runs_at[i] != i) continue;
     step = &plan->steps[plan->steps.size++];
-    if (fused) plan_group(*plan, i, step);
+    if (fused) {
+      plan_group(*plan, i, step);
+    } else {
+      step->apart = step->cycles;
+    }
     plan->weights_bytes += align_line(step->weights_bytes);
     if (step->scratch_bytes > plan->scratch_bytes) plan->scratch_bytes = align_line(step->scratch_bytes);
   }
@@ -238,7 +231,7 @@ ek_status make_plan(const ModelView& model, const PlanOptions& options, Plan* pl
   shape_by_consumers(*plan);
   status = size_tensors(plan, error);
   if (status == EK_OK) {
-    if (!options.trace) find_separable(*plan);
+    if (!options.trace) find_groups(*plan);
     find_lifetimes(*plan);
     place_tensors(plan, items);
     status = plan_steps(plan, error);
@@ -249,6 +242,10 @@ ek_status make_plan(const ModelView& model, const PlanOptions& options, Plan* pl
   PlanOptions one = options;
   one.threads = 1;
   return make_plan(model, one, plan, error);
+}
+
+ek_status plan_op(const Plan& plan, const OpView& op, Step* step, Error* error) {
+  return group_of(static_cast<Opcode>(op.record->opcode))->plan(plan, op, step, error);
 }
 
 void bind_step(const Plan& plan, Step* step, uint8_t* weights, uint8_t* scratch) {
@@ -269,7 +266,7 @@ void bind_copies(Plan* plan, Step* copies, uint8_t* weights, uint8_t* scratch) {
     *copy = step;
     if (step.group) {
       move_members(plan->members.data, copy);
-      bind_separable(*plan, copy, weights, scratch);
+      bind_group(*plan, copy, weights, scratch);
     } else if (step.shared) {
       bind_step(*plan, copy, weights, scratch);
     }
@@ -288,7 +285,7 @@ void bind_plan(Plan* plan, uint8_t* block) {
   for (TensorPlan& t : plan->tensors) t.base = arena + t.item.offset;
   for (Step& step : plan->steps) {
     if (step.group) {
-      bind_separable(*plan, &step, weights, scratch);
+      bind_group(*plan, &step, weights, scratch);
     } else {
       bind_step(*plan, &step, weights, scratch);
     }

@@ -26,6 +26,7 @@ struct TensorPlan {
   uint32_t readers = 0;     ///< ops and output ports that read it
   uint32_t reader = 0;      ///< the last op among them, where there is one
   int32_t ring_rows = 0;    ///< a tensor inside a fused group: rows alive, halo rows included; 0: all
+  int32_t strip_rows = 1;   ///< of them: rows that are made and read together, a divisor
   uint8_t* base = nullptr;  ///< first byte of the halo
 
   uint8_t* pixel() const { return base + shape.origin(); }  ///< pixel (0, 0)
@@ -44,6 +45,11 @@ struct TensorPlan {
   Rows<uint8_t> rows() const {
     if (ring_rows == 0) return {pixel(), shape.row, 0, 0};
     return {base + ptrdiff_t{shape.left} * shape.px, shape.row, ring_rows, shape.top};
+  }
+  /// Of pixels without gaps: strips as both sides see them, row 0 of `rows` at the first.
+  template <class Byte>
+  Rows<Byte> strips(Rows<Byte> rows) const {
+    return {rows.base, rows.step * strip_rows, rows.count / strip_rows, rows.first};
   }
   /// Rows follow each other without a gap, so that the image is one long row.
   bool contiguous() const { return shape.left + shape.right == 0; }
@@ -108,6 +114,9 @@ struct Group {
 #define EK_OPCODE(Name, number, inputs, outputs, constants, params) extern const Group kGroup##Name;
 #include "model/opcodes.def"
 #undef EK_OPCODE
+
+/// Plans the step of one op: Group::plan of its family.
+ek_status plan_op(const Plan& plan, const OpView& op, Step* step, Error* error);
 
 /// Binds the step of one op; `weights` and `scratch` are its own.
 void bind_step(const Plan& plan, Step* step, uint8_t* weights, uint8_t* scratch);

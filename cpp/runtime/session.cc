@@ -286,7 +286,7 @@ ek_status Session::op(int32_t index, ek_op_info* info, Error* error) const {
   const Claim claim(&busy_);  // profile() writes the times
   if (claim.check(error) != EK_OK) return EK_BUSY;
   const Step& step = plan_.steps[static_cast<size_t>(index)];
-  *info = {0, step.name, step.op_name, step.kernel, step.macs, step.nanoseconds, step.cycles};
+  *info = {0, step.name, step.op_name, step.kernel, step.macs, step.nanoseconds, step.cycles, step.apart};
   return EK_OK;
 }
 

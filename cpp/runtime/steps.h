@@ -89,7 +89,10 @@ struct DwConvStep {
 struct PoolStep {
   PoolArgs args;
   void (*run)(const PoolArgs& args);
-  ptrdiff_t y_row;
+  const uint8_t** rows;  ///< the window's rows inside the image, in scratch
+  Rows<const uint8_t> in;
+  Rows<uint8_t> y;
+  int32_t h, sy, top;
 };
 
 struct MeanStep {
@@ -100,13 +103,20 @@ struct MeanStep {
 /// Strips of an elementwise op; `pixels` per strip stands in the arguments.
 struct EltwiseStep {
   union {
-    AddArgs add;
     AffineArgs affine;
     TableArgs table;
     MulArgs mul;
   };
   const EltwiseKernel* kernel;
   ptrdiff_t a_row, b_row, y_row;
+};
+
+struct AddStep {
+  AddArgs args;
+  void (*run)(const AddArgs& args);
+  Rows<const uint8_t> a, b;
+  Rows<uint8_t> y;
+  int32_t pixels_last, c_last;  ///< of the last strip
 };
 
 struct SoftmaxStep {
@@ -176,18 +186,26 @@ struct WideMeanStep {
 
 struct Step;
 
-/// A fused group: depthwise convolution with the convolution that feeds it, the pointwise one it feeds, or both.
-/// What lies between them exists only as the few rows that are alive.
-struct SeparableStep {
-  const Step *expand, *depthwise, *project;  ///< expand and project may be null
-  // the ring between expand and depthwise, halo rows included
+constexpr int32_t kMaxMembers = 4;
+
+/// One op of a fused group, and the rows that lie between it and the next.
+struct Member {
+  const Step* step;
+  int32_t strip, batch;      ///< output rows of a strip of the step; that it makes at once
+  int32_t sy, window, lead;  ///< an output row y reads rows y * sy - lead + [0, window) of the member before
+  // Its output; of the last member the height alone. Row r of the padded image stands in slot r mod ring.count.
+  Nhwc shape;
   Rows<uint8_t> ring;
-  Nhwc ring_shape;
-  uint8_t ring_zero;
+  uint8_t zero;
+};
+
+/// A fused group: ops of which each but the last feeds the next alone. What lies between them exists only as the few
+/// rows that are alive.
+struct FusedStep {
+  Member members[kMaxMembers];
+  int32_t count, rows;  ///< members; output rows of a strip of the group
   void (*halo)(const Nhwc& shape, uint8_t* base, uint8_t zero);
-  int32_t sy, window;      ///< ring rows from output row to output row, and that one of them reads
-  int32_t rows, out_rows;  ///< depthwise rows per strip of project, and in all
-  char kernel[120];        ///< names of the members' kernels
+  char kernel[160];  ///< names of the members' kernels
 };
 
 struct Step {
@@ -207,6 +225,7 @@ struct Step {
   const char* kernel;
   uint64_t macs;
   double cycles;       ///< predicted
+  double apart;        ///< predicted for the ops of a group one by one; else the same
   double nanoseconds;  ///< least of the last profiled run
   uint64_t weights_bytes, scratch_bytes;
 
@@ -218,11 +237,12 @@ struct Step {
     PoolStep pool;
     MeanStep mean;
     EltwiseStep eltwise;
+    AddStep add;
     SoftmaxStep softmax;
     LayerNormStep layernorm;
     MoveStep move;
     InterpolateStep interpolate;
-    SeparableStep separable;
+    FusedStep fused;
     WideConvStep wide_conv;
     WideDwConvStep wide_dwconv;
     WidePairStep wide_pair;

@@ -42,6 +42,7 @@ class _Step(TypedDict):
     macs: int
     nanoseconds: float
     predicted_cycles: float
+    unfused_cycles: float
 
 class _Opcode(TypedDict):
     name: str

@@ -36,11 +36,14 @@ class OpProfile:
 
     Attributes:
         name: Of the op in the source model.
-        op: Operator.
-        kernel: The kernel row that runs it.
+        op: Operator; of a fused group, which runs under the name of its last op, Separable, Bottleneck, ConvAdd or
+            ConvPool.
+        kernel: The kernel row that runs it; of a group those of its members, joined by "+".
         macs: Multiply-accumulates of one frame.
         nanoseconds: Least time of one frame; 0 before a profile.
-        predicted_cycles: What the plan expected when it chose the kernel.
+        predicted_cycles: What the plan expected when it chose the kernel, or the group.
+        unfused_cycles: What it expected of a group's ops one by one, the tensors between them included: more than
+            predicted_cycles, or there would be no group. Without a group, the same.
     """
 
     name: str
@@ -49,6 +52,7 @@ class OpProfile:
     macs: int
     nanoseconds: float
     predicted_cycles: float
+    unfused_cycles: float
 
 
 @dataclass(frozen=True, slots=True)

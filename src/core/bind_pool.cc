@@ -2,7 +2,9 @@
 /// Raw calls of single pool rows, for tests and benches: addresses in, bytes out, nothing validated.
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
+#include <vector>
 
 #include "bind.h"
 #include "kernel_row.h"
@@ -25,19 +27,20 @@ std::string pool(const std::string& name, const std::string& what, uintptr_t in,
                  const std::array<float, 2>& scales, int64_t rounds) {
   const ek::PoolKernel& kernel = row_of(name);
   ek::PoolArgs args = {};
-  args.in = at<const uint8_t>(in);
-  args.shape.h = shape[0];
-  args.shape.w = shape[1];
-  args.shape.c = shape[2];
-  args.shape.px = px;
-  args.shape.row = row;
+  const int32_t top = oy * stride[0] - pads[0];
+  std::vector<const uint8_t*> rows;  // of the window, inside the image
+  for (int32_t r = std::max(top, 0); r < std::min(top + kernel_size[0], shape[0]); ++r) {
+    rows.push_back(at<const uint8_t>(in) + r * row);
+  }
+  args.rows = rows.data();
+  args.row_count = static_cast<int32_t>(rows.size());
+  args.w = shape[1];
+  args.c = shape[2];
+  args.in_px = px;
   args.kh = kernel_size[0];
   args.kw = kernel_size[1];
-  args.sy = stride[0];
   args.sx = stride[1];
-  args.top = pads[0];
   args.left = pads[1];
-  args.oy = oy;
   args.m = m;
   args.y = at<uint8_t>(y);
   args.y_px = y_px;

@@ -166,6 +166,7 @@ class Session {
       d["macs"] = info.macs;
       d["nanoseconds"] = info.nanoseconds;
       d["predicted_cycles"] = info.predicted_cycles;
+      d["unfused_cycles"] = info.unfused_cycles;
       list.append(d);
     }
     return list;

@@ -85,6 +85,7 @@ typedef struct ek_op_info {
   uint64_t macs;
   double nanoseconds; /* of the last profiled run; 0 before */
   double predicted_cycles;
+  double unfused_cycles; /* predicted for the ops of a fused group one by one; else predicted_cycles */
 } ek_op_info;
 
 /* Dense C-order memory of one input or output for `batch` frames. */

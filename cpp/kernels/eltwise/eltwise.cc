@@ -5,16 +5,17 @@
 
 namespace ek {
 
-#define EK_ELTWISE_KERNEL(name, isa, add, affine, table, mul) \
-  void add(const AddArgs& args);                              \
-  void affine(const AffineArgs& args);                        \
-  void table(const TableArgs& args);                          \
+#define EK_ELTWISE_KERNEL(name, isa, add, affine, table, mul, ...) \
+  void add(const AddArgs& args);                                   \
+  void affine(const AffineArgs& args);                             \
+  void table(const TableArgs& args);                               \
   void mul(const MulArgs& args);
 #include "kernels/eltwise/kernels.def"
 #undef EK_ELTWISE_KERNEL
 
 const EltwiseKernel kEltwiseKernels[] = {
-#define EK_ELTWISE_KERNEL(name, isa, add, affine, table, mul) {{#name, "eltwise", isa}, add, affine, table, mul},
+#define EK_ELTWISE_KERNEL(name, isa, add, affine, table, mul, add_rate, affine_rate, table_rate, mul_rate) \
+  {{#name, "eltwise", isa}, add, affine, table, mul, add_rate, affine_rate, table_rate, mul_rate},
 #include "kernels/eltwise/kernels.def"
 #undef EK_ELTWISE_KERNEL
 };

@@ -55,6 +55,7 @@ struct EltwiseKernel {
   void (*affine)(const AffineArgs& args);
   void (*table)(const TableArgs& args);
   void (*mul)(const MulArgs& args);
+  double add_rate, affine_rate, table_rate, mul_rate;  ///< bytes made per cycle
 };
 
 extern const EltwiseKernel kEltwiseKernels[];

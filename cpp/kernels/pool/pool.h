@@ -6,12 +6,15 @@
 
 namespace ek {
 
-/// One output row. `in` is pixel (0, 0) of the input frame.
+/// One output row. Its input are row pointers, so rows may lie anywhere: in a whole tensor, or in the few that a
+/// group of fused operators keeps.
 struct PoolArgs {
-  const uint8_t* in;
-  Nhwc shape;                     ///< of the input
-  int32_t kh, kw, sy, sx, top, left;
-  int32_t oy, m;                  ///< output row, output pixels
+  const uint8_t* const* rows;     ///< pixel 0 of the window's rows inside the image, from above
+  int32_t row_count;              ///< of these, 1..kh
+  int32_t w, c;                   ///< of the input
+  ptrdiff_t in_px;
+  int32_t kh, kw, sx, left;
+  int32_t m;                      ///< output pixels
   uint8_t* y;
   ptrdiff_t y_px;
   uint8_t lo, hi;                 ///< clamp of the biased output byte
@@ -33,12 +36,22 @@ struct MeanArgs {
   uint8_t* y;
 };
 
+/// Cycles of 32 channels of an output pixel, and of a pixel of its window.
+struct PoolCycles {
+  double pixel, tap;
+};
+
 struct PoolKernel {
   KernelRow row;
   void (*max)(const PoolArgs& args);
   void (*average)(const PoolArgs& args);
   void (*mean)(const MeanArgs& args);
+  PoolCycles max_cycles, average_cycles;
+  double mean_rate;  ///< bytes per cycle
 };
+
+/// Predicted cycles of `pixels` output pixels of `c` channels, of windows of `taps` pixels.
+double pool_cycles(const PoolCycles& cycles, double pixels, int32_t c, double taps);
 
 extern const PoolKernel kPoolKernels[];
 extern const size_t kPoolKernelCount;

@@ -23,37 +23,36 @@ constexpr int32_t kBlock = 32;
 
 /// The part of a window that lies inside the image.
 struct Window {
-  const uint8_t* first;
-  int32_t rows, columns;
+  const uint8_t* const* rows;
+  ptrdiff_t first;  ///< bytes from pixel 0 of a row
+  int32_t row_count, columns;
+  ptrdiff_t px;
 };
 
 Window window(const PoolArgs& args, int32_t x) {
-  const int32_t top = args.oy * args.sy - args.top, left = x * args.sx - args.left;
-  const int32_t y0 = top > 0 ? top : 0, x0 = left > 0 ? left : 0;
-  const int32_t y1 = top + args.kh < args.shape.h ? top + args.kh : args.shape.h;
-  const int32_t x1 = left + args.kw < args.shape.w ? left + args.kw : args.shape.w;
-  return {args.in + y0 * args.shape.row + ptrdiff_t{x0} * args.shape.px, y1 - y0, x1 - x0};
+  const int32_t left = x * args.sx - args.left;
+  const int32_t x0 = left > 0 ? left : 0, x1 = left + args.kw < args.w ? left + args.kw : args.w;
+  return {args.rows, x0 * args.in_px, args.row_count, x1 - x0, args.in_px};
 }
 
 /// In the functions below `n` is the constant kBlock in the full case.
 
-inline void max_block(const Window& in, const Nhwc& shape, int32_t c, int32_t n, uint8_t lo, uint8_t hi, uint8_t* y) {
+inline void max_block(const Window& in, int32_t c, int32_t n, uint8_t lo, uint8_t hi, uint8_t* y) {
   uint8_t top[kBlock];
   for (int32_t i = 0; i < n; ++i) top[i] = lo;
-  for (int32_t ky = 0; ky < in.rows; ++ky) {
-    const uint8_t* x = in.first + ky * shape.row + c;
-    for (int32_t kx = 0; kx < in.columns; ++kx, x += shape.px) {
+  for (int32_t ky = 0; ky < in.row_count; ++ky) {
+    const uint8_t* x = in.rows[ky] + in.first + c;
+    for (int32_t kx = 0; kx < in.columns; ++kx, x += in.px) {
       for (int32_t i = 0; i < n; ++i) top[i] = x[i] > top[i] ? x[i] : top[i];
     }
   }
   for (int32_t i = 0; i < n; ++i) y[i] = top[i] < hi ? top[i] : hi;
 }
 
-inline void sum_block(const Window& in, const Nhwc& shape, int32_t c, int32_t n, int32_t (&sum)[kBlock]) {
-  for (int32_t i = 0; i < n; ++i) sum[i] = 0;
-  for (int32_t ky = 0; ky < in.rows; ++ky) {
-    const uint8_t* x = in.first + ky * shape.row + c;
-    for (int32_t kx = 0; kx < in.columns; ++kx, x += shape.px) {
+inline void add_block(const Window& in, int32_t c, int32_t n, int32_t (&sum)[kBlock]) {
+  for (int32_t ky = 0; ky < in.row_count; ++ky) {
+    const uint8_t* x = in.rows[ky] + in.first + c;
+    for (int32_t kx = 0; kx < in.columns; ++kx, x += in.px) {
       for (int32_t i = 0; i < n; ++i) sum[i] += x[i];
     }
   }
@@ -87,17 +86,17 @@ inline void divide_block(const int32_t (&sum)[kBlock], int32_t offset, int32_t c
 
 void average_pixel(const PoolArgs& args, int32_t x, const Requant& out) {
   const Window in = window(args, x);
-  const int32_t inside = in.rows * in.columns;
+  const int32_t inside = in.row_count * in.columns;
   const int32_t count = args.count_include_pad ? args.kh * args.kw : inside;
   const float m = args.s_in / (args.s_out * static_cast<float>(count));
   uint8_t* y = args.y + x * args.y_px;
-  for (int32_t c = 0; c < args.shape.c; c += kBlock) {
-    int32_t sum[kBlock];
-    const int32_t n = args.shape.c - c < kBlock ? args.shape.c - c : kBlock;
+  for (int32_t c = 0; c < args.c; c += kBlock) {
+    int32_t sum[kBlock] = {};
+    const int32_t n = args.c - c < kBlock ? args.c - c : kBlock;
     if (n == kBlock) {
-      sum_block(in, args.shape, c, kBlock, sum);
+      add_block(in, c, kBlock, sum);
     } else {
-      sum_block(in, args.shape, c, n, sum);
+      add_block(in, c, n, sum);
     }
     if (args.same_scale) {  // pad pixels add their zero point
       divide_block(sum, inside * args.origin - (count - inside) * (args.zero_in - args.origin), count, args, n, y + c);
@@ -114,8 +113,8 @@ void pool_max_scalar(const PoolArgs& args) {
     const Window in = window(args, x);
     uint8_t* y = args.y + x * args.y_px;
     int32_t c = 0;
-    for (; c + kBlock <= args.shape.c; c += kBlock) max_block(in, args.shape, c, kBlock, args.lo, args.hi, y + c);
-    if (c < args.shape.c) max_block(in, args.shape, c, args.shape.c - c, args.lo, args.hi, y + c);
+    for (; c + kBlock <= args.c; c += kBlock) max_block(in, c, kBlock, args.lo, args.hi, y + c);
+    if (c < args.c) max_block(in, c, args.c - c, args.lo, args.hi, y + c);
   }
 }
 
@@ -126,15 +125,18 @@ void pool_average_scalar(const PoolArgs& args) {
 }
 
 void pool_mean_scalar(const MeanArgs& args) {
-  const Window in{args.in, args.shape.h, args.shape.w};
   const int32_t offset = args.shape.h * args.shape.w * args.zero_in;
   for (int32_t c = 0; c < args.shape.c; c += kBlock) {
-    int32_t sum[kBlock];
+    int32_t sum[kBlock] = {};
     const int32_t n = args.shape.c - c < kBlock ? args.shape.c - c : kBlock;
-    if (n == kBlock) {
-      sum_block(in, args.shape, c, kBlock, sum);
-    } else {
-      sum_block(in, args.shape, c, n, sum);
+    for (int32_t y = 0; y < args.shape.h; ++y) {
+      const uint8_t* row = args.in + y * args.shape.row;
+      const Window in{&row, 0, 1, args.shape.w, args.shape.px};
+      if (n == kBlock) {
+        add_block(in, c, kBlock, sum);
+      } else {
+        add_block(in, c, n, sum);
+      }
     }
     scale_block(sum, offset, args.m, args.out, n, args.y + c);
   }

@@ -35,18 +35,16 @@ constexpr int32_t kExactCount = 1 << 16;    // for the float quotient
 
 /// The part of a window that lies inside the image.
 struct Window {
-  const uint8_t* first;
-  int32_t rows, columns;
-  ptrdiff_t row, px;
+  const uint8_t* const* rows;
+  ptrdiff_t first;  ///< bytes from pixel 0 of a row
+  int32_t row_count, columns;
+  ptrdiff_t px;
 };
 
 EK_INLINE Window window(const PoolArgs& args, int32_t x) {
-  const int32_t top = args.oy * args.sy - args.top, left = x * args.sx - args.left;
-  const int32_t y0 = top > 0 ? top : 0, x0 = left > 0 ? left : 0;
-  const int32_t y1 = top + args.kh < args.shape.h ? top + args.kh : args.shape.h;
-  const int32_t x1 = left + args.kw < args.shape.w ? left + args.kw : args.shape.w;
-  const uint8_t* first = args.in + y0 * args.shape.row + ptrdiff_t{x0} * args.shape.px;
-  return {first, y1 - y0, x1 - x0, args.shape.row, args.shape.px};
+  const int32_t left = x * args.sx - args.left;
+  const int32_t x0 = left > 0 ? left : 0, x1 = left + args.kw < args.w ? left + args.kw : args.w;
+  return {args.rows, x0 * args.in_px, args.row_count, x1 - x0, args.in_px};
 }
 
 EK_INLINE __m256i load_u8x32(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
@@ -70,11 +68,11 @@ EK_INLINE void widen_add(Sums& sums, __m256i low_u16x16, __m256i high_u16x16) {
   }
 }
 
-/// Adds `rows` x `columns` pixels, at most kExactPixels of them.
-EK_INLINE void add_pixels(Sums& sums, const Window& in, const uint8_t* first, int32_t rows, int32_t columns) {
+/// Adds all rows of `columns` pixels, at most kExactPixels of them, from byte `first` of a row on.
+EK_INLINE void add_pixels(Sums& sums, const Window& in, ptrdiff_t first, int32_t row, int32_t rows, int32_t columns) {
   __m256i low_u16x16 = _mm256_setzero_si256(), high_u16x16 = _mm256_setzero_si256();
-  for (int32_t ky = 0; ky < rows; ++ky, first += in.row) {
-    const uint8_t* x = first;
+  for (int32_t ky = row; ky < row + rows; ++ky) {
+    const uint8_t* x = in.rows[ky] + first;
     for (int32_t kx = 0; kx < columns; ++kx, x += in.px) {
       low_u16x16 = _mm256_add_epi16(low_u16x16, load_s16x16(x));
       high_u16x16 = _mm256_add_epi16(high_u16x16, load_s16x16(x + 16));
@@ -83,21 +81,45 @@ EK_INLINE void add_pixels(Sums& sums, const Window& in, const uint8_t* first, in
   widen_add(sums, low_u16x16, high_u16x16);
 }
 
-/// Sums of 32 channels from channel c on.
-EK_INLINE Sums sum_s32x32(const Window& in, int32_t c) {
-  const __m256i zero = _mm256_setzero_si256();
-  Sums sums = {{zero, zero, zero, zero}};
-  if (in.rows * in.columns <= kExactPixels) {
-    add_pixels(sums, in, in.first + c, in.rows, in.columns);
-    return sums;
+/// Adds a window's 32 channels from channel c on.
+EK_INLINE void add_window(Sums& sums, const Window& in, int32_t c) {
+  if (in.row_count * in.columns <= kExactPixels) {
+    add_pixels(sums, in, in.first + c, 0, in.row_count, in.columns);
+    return;
   }
-  for (int32_t ky = 0; ky < in.rows; ++ky) {
+  for (int32_t ky = 0; ky < in.row_count; ++ky) {
     for (int32_t kx = 0; kx < in.columns; kx += kExactPixels) {
       const int32_t left = in.columns - kx;
-      add_pixels(sums, in, in.first + ky * in.row + kx * in.px + c, 1, left < kExactPixels ? left : kExactPixels);
+      add_pixels(sums, in, in.first + kx * in.px + c, ky, 1, left < kExactPixels ? left : kExactPixels);
     }
   }
-  return sums;
+}
+
+EK_INLINE Sums no_sums() {
+  const __m256i zero = _mm256_setzero_si256();
+  return {{zero, zero, zero, zero}};
+}
+
+/// Greatest of 32 channels of a window of kRows x kColumns pixels; 0: as many as the window says.
+template <int32_t kRows, int32_t kColumns>
+EK_INLINE __m256i max_u8x32(const Window& in, int32_t c, __m256i top_u8x32) {
+  const int32_t rows = kRows ? kRows : in.row_count, columns = kColumns ? kColumns : in.columns;
+  for (int32_t ky = 0; ky < rows; ++ky) {
+    const uint8_t* pixel = in.rows[ky] + in.first + c;
+    for (int32_t kx = 0; kx < columns; ++kx, pixel += in.px) {
+      top_u8x32 = _mm256_max_epu8(top_u8x32, load_u8x32(pixel));
+    }
+  }
+  return top_u8x32;
+}
+
+template <int32_t kRows, int32_t kColumns>
+EK_INLINE void max_pixel(const PoolArgs& args, const Window& in, uint8_t* y) {
+  const __m256i lo_u8x32 = _mm256_set1_epi8(static_cast<int8_t>(args.lo));
+  const __m256i hi_u8x32 = _mm256_set1_epi8(static_cast<int8_t>(args.hi));
+  for (int32_t c = 0; c < args.c; c += 32) {
+    store_u8x32(y + c, _mm256_min_epu8(max_u8x32<kRows, kColumns>(in, c, lo_u8x32), hi_u8x32), args.c - c);
+  }
 }
 
 /// 32 bytes of u = rne(float(sum - offset) * m) + zero, clipped.
@@ -138,21 +160,15 @@ EK_INLINE __m256i divided_u8x32(Sums sums, int32_t offset, int32_t count, int32_
 }  // namespace
 
 void pool_max_avx2(const PoolArgs& args) {
-  const __m256i lo_u8x32 = _mm256_set1_epi8(static_cast<int8_t>(args.lo));
-  const __m256i hi_u8x32 = _mm256_set1_epi8(static_cast<int8_t>(args.hi));
   for (int32_t x = 0; x < args.m; ++x) {
     const Window in = window(args, x);
     uint8_t* y = args.y + x * args.y_px;
-    for (int32_t c = 0; c < args.shape.c; c += 32) {
-      __m256i top_u8x32 = lo_u8x32;
-      const uint8_t* row = in.first + c;
-      for (int32_t ky = 0; ky < in.rows; ++ky, row += in.row) {
-        const uint8_t* pixel = row;
-        for (int32_t kx = 0; kx < in.columns; ++kx, pixel += in.px) {
-          top_u8x32 = _mm256_max_epu8(top_u8x32, load_u8x32(pixel));
-        }
-      }
-      store_u8x32(y + c, _mm256_min_epu8(top_u8x32, hi_u8x32), args.shape.c - c);
+    if (in.row_count == 2 && in.columns == 2) {
+      max_pixel<2, 2>(args, in, y);
+    } else if (in.row_count == 3 && in.columns == 3) {
+      max_pixel<3, 3>(args, in, y);
+    } else {
+      max_pixel<0, 0>(args, in, y);
     }
   }
 }
@@ -163,27 +179,34 @@ void pool_average_avx2(const PoolArgs& args) {
   const Requant256 r = load_requant256(out);
   for (int32_t x = 0; x < args.m; ++x) {
     const Window in = window(args, x);
-    const int32_t inside = in.rows * in.columns;
+    const int32_t inside = in.row_count * in.columns;
     const int32_t count = args.count_include_pad ? args.kh * args.kw : inside;
     const int32_t o = args.origin;
     const int32_t offset = inside * o - (count - inside) * (args.zero_in - o);  // pad pixels add their zero point
     const float m = args.s_in / (args.s_out * static_cast<float>(count));
     uint8_t* y = args.y + x * args.y_px;
-    for (int32_t c = 0; c < args.shape.c; c += 32) {
-      const Sums sums = sum_s32x32(in, c);
+    for (int32_t c = 0; c < args.c; c += 32) {
+      Sums sums = no_sums();
+      add_window(sums, in, c);
       const __m256i u_u8x32 = args.same_scale ? divided_u8x32(sums, offset, count, o, args.lo, args.hi)
                                               : scaled_u8x32(sums, inside * args.zero_in, m, r);
-      store_u8x32(y + c, u_u8x32, args.shape.c - c);
+      store_u8x32(y + c, u_u8x32, args.c - c);
     }
   }
 }
 
 void pool_mean_avx2(const MeanArgs& args) {
   const Requant256 r = load_requant256(args.out);
-  const Window in{args.in, args.shape.h, args.shape.w, args.shape.row, args.shape.px};
-  const int32_t offset = args.shape.h * args.shape.w * args.zero_in;
-  for (int32_t c = 0; c < args.shape.c; c += 32) {
-    store_u8x32(args.y + c, scaled_u8x32(sum_s32x32(in, c), offset, args.m, r), args.shape.c - c);
+  const Nhwc& x = args.shape;
+  const bool one_row = x.row == ptrdiff_t{x.w} * x.px;
+  const int32_t rows = one_row ? 1 : x.h, columns = one_row ? x.h * x.w : x.w;
+  for (int32_t c = 0; c < x.c; c += 32) {
+    Sums sums = no_sums();
+    for (int32_t i = 0; i < rows; ++i) {
+      const uint8_t* row = args.in + i * x.row;
+      add_window(sums, {&row, 0, 1, columns, x.px}, c);
+    }
+    store_u8x32(args.y + c, scaled_u8x32(sums, x.h * x.w * args.zero_in, args.m, r), x.c - c);
   }
 }
 

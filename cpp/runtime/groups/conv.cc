@@ -17,7 +17,7 @@
 /// widened input rows, few at a time and each widened once per call: weights that L2 holds are read again for every
 /// strip; larger ones for every batch of strips, as many as fit `kWideBytes` of widened rows. A fused group calls
 /// strip by strip and so widens again what two strips share.
-#include <limits>
+#include <algorithm>
 
 #include "runtime/groups/groups.h"
 #include "runtime/groups/panels.h"
@@ -83,7 +83,7 @@ Shape shape_of(const Plan& plan, const OpView& op) {
   s.wide_count = s.wide_count_last = ((y.w - 1) * p.sw + (s.kw - 1) * p.dw) * x.px + (p.groups == 1 ? s.kc : x.c);
   const TensorPlan &from = plan.in(op), &to = plan.out(op);
   const bool pointwise = p.kh == 1 && p.kw == 1 && p.sh == 1 && p.sw == 1 && p.top + p.left == 0;
-  if (pointwise && from.contiguous() && to.contiguous() && to.ring_rows == 0 && y.h == x.h && y.w == x.w) {
+  if (pointwise && from.contiguous() && to.contiguous() && y.h == x.h && y.w == x.w) {
     s.strips = 1;
     s.m = s.m_last = y.h * y.w;
     s.long_row = true;
@@ -151,8 +151,9 @@ Choice choose(const Plan& plan, const OpView& op) {
   const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
   Choice c{};
   c.shape = shape_of(plan, op);
-  const int32_t kept = plan.in(op).ring_rows;
-  if (c.shape.long_row && kept != 0) cut_long_row(x, y, kept * x.w, &c.shape);
+  const TensorPlan &from = plan.in(op), &to = plan.out(op);
+  const bool kept = from.ring_rows + to.ring_rows != 0;  // of a group, which counts in strips
+  if (c.shape.long_row && kept) cut_long_row(x, y, x.w * std::max(from.strip_rows, to.strip_rows), &c.shape);
   const ConstantRecord& w = plan.model->constants[op.constants[0]];
   const int32_t columns = y.c / p.groups;
   const QGemmProblem problem{c.shape.m,
@@ -163,12 +164,11 @@ Choice choose(const Plan& plan, const OpView& op) {
                              unbounded(plan, op)};
   c.kernel = select_qgemm(problem, plan.cap);
   c.cycles = c.kernel->cycles(problem) * c.shape.strips * p.groups;
-  const bool member = kept + plan.out(op).ring_rows != 0;  // of a group, which counts in strips
   const bool wide = c.kernel->elem == Elem::kS16;
-  c.by_panel = plan.threads > 1 && !member && shares_panels(plan, *c.kernel, problem, p.groups, c.shape);
+  c.by_panel = plan.threads > 1 && !kept && shares_panels(plan, *c.kernel, problem, p.groups, c.shape);
   int32_t most = c.by_panel ? c.shape.m : piece(plan, c.shape);
   if (wide && most > kWideStrip) most = kWideStrip;
-  if (c.shape.long_row && !member && (wide || most < c.shape.m)) cut_long_row(x, y, most, &c.shape);
+  if (c.shape.long_row && !kept && (wide || most < c.shape.m)) cut_long_row(x, y, most, &c.shape);
   const Shape& s = c.shape;
   c.panels = {p.groups, columns, c.kernel->nr, 0, 0};
   c.panels.full = qgemm_panel_bytes(*c.kernel, s.rows(), s.kw, s.kc, columns < c.kernel->nr ? columns : c.kernel->nr);
@@ -291,10 +291,10 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   c.run = choice.kernel->run;
   c.rows = reinterpret_cast<const uint8_t**>(scratch);
   c.in = x.taps(p.top, p.left);
+  if (s.long_row && x.ring_rows != 0) c.in = x.strips(c.in);
   c.in.step = s.in_row;
-  if (s.long_row && c.in.count != 0) c.in.count = 1;  // the rows that are kept make one strip
   c.in_group = x.shape.c / p.groups;
-  c.y = y.rows();
+  c.y = s.long_row && y.ring_rows != 0 ? y.strips(y.rows()) : y.rows();
   c.y.step = s.y_strip;
   c.y_group = y.shape.c / p.groups;
   c.strips = s.strips, c.m = s.m, c.m_last = s.m_last;

@@ -6,11 +6,12 @@ namespace ek {
 namespace {
 
 void run_add(const Step& step, int32_t first, int32_t end) {
-  const EltwiseStep& c = step.eltwise;
-  AddArgs a = c.add;
+  const AddStep& c = step.add;
+  AddArgs a = c.args;
   for (int32_t s = first; s < end; ++s) {
-    a.a = c.add.a + s * c.a_row, a.b = c.add.b + s * c.b_row, a.y = c.add.y + s * c.y_row;
-    c.kernel->add(a);
+    a.a = c.a.at(s), a.b = c.b.at(s), a.y = c.y.at(s);
+    if (s + 1 == step.strips) a.pixels = c.pixels_last, a.c = c.c_last;
+    c.run(a);
   }
 }
 
@@ -57,11 +58,11 @@ int32_t cut(const Plan& plan, const OpView& op, EltwiseStep* c) {
   return is_long_row(plan, op) ? y.h * y.w : y.w;
 }
 
-ek_status plan_eltwise(const Plan& plan, const OpView& op, Step* step, Error*) {
+ek_status plan_eltwise(const Plan& plan, const OpView& op, double rate, Step* step) {
   const Nhwc& y = plan.out(op).shape;
   step->kernel = select_eltwise(plan.cap)->row.name;
   step->strips = is_long_row(plan, op) ? 1 : y.h;
-  step->cycles = static_cast<double>(y.h) * y.w * y.c;
+  step->cycles = static_cast<double>(y.h) * y.w * y.c / rate;
   return EK_OK;
 }
 
@@ -70,12 +71,12 @@ ek_status plan_affine(const Plan& plan, const OpView& op, Step* step, Error* err
   const Nhwc& y = plan.out(op).shape;
   step->weights_bytes = align_line(4 * static_cast<uint64_t>(y.c));
   step->macs = static_cast<uint64_t>(y.h) * static_cast<uint64_t>(y.w) * static_cast<uint64_t>(y.c);
-  return plan_eltwise(plan, op, step, error);
+  return plan_eltwise(plan, op, select_eltwise(plan.cap)->affine_rate, step);
 }
 
-ek_status plan_table(const Plan& plan, const OpView& op, Step* step, Error* error) {
+ek_status plan_table(const Plan& plan, const OpView& op, Step* step, Error*) {
   step->weights_bytes = 256;
-  return plan_eltwise(plan, op, step, error);
+  return plan_eltwise(plan, op, select_eltwise(plan.cap)->table_rate, step);
 }
 
 // Same bytes between pixels everywhere: one pixel of many channels, padding bytes computed along.
@@ -85,21 +86,55 @@ void flatten(bool same_px, ptrdiff_t px, int32_t* pixels, int32_t* c) {
   *pixels = 1;
 }
 
-ek_status plan_pair(const Plan& plan, const OpView& op, Step* step, Error* error) {
-  return is_wide(plan, op) ? plan_wide_pair(plan, op, step, error) : plan_eltwise(plan, op, step, error);
+ek_status plan_mul(const Plan& plan, const OpView& op, Step* step, Error* error) {
+  if (is_wide(plan, op)) return plan_wide_pair(plan, op, step, error);
+  return plan_eltwise(plan, op, select_eltwise(plan.cap)->mul_rate, step);
+}
+
+/// Rows of an Add's strips: all of a long row, or in a group as many as its other operand's maker makes together.
+int32_t add_rows(const Plan& plan, const OpView& op) {
+  if (!is_long_row(plan, op)) return 1;
+  for (const uint32_t i : op.inputs) {
+    if (plan.tensors[i].ring_rows != 0) return plan.tensors[i].strip_rows;
+  }
+  return plan.out(op).shape.h;
+}
+
+ek_status plan_add(const Plan& plan, const OpView& op, Step* step, Error* error) {
+  if (is_wide(plan, op)) return plan_wide_pair(plan, op, step, error);
+  const ek_status status = plan_eltwise(plan, op, select_eltwise(plan.cap)->add_rate, step);
+  const int32_t rows = add_rows(plan, op);
+  step->strips = (plan.out(op).shape.h + rows - 1) / rows;
+  return status;
+}
+
+/// Strips of `rows` rows of a whole tensor, or of the rows that a group keeps of it.
+template <class Byte>
+Rows<Byte> strips_of(const TensorPlan& t, int32_t rows) {
+  if (t.ring_rows == 0) return {t.pixel(), t.shape.row * rows, 0, 0};
+  const Rows<uint8_t> ring = rows == t.strip_rows ? t.strips(t.rows()) : t.rows();
+  return {ring.base, ring.step, ring.count, ring.first};
 }
 
 void bind_add(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch) {
   if (is_wide(plan, op)) return bind_wide_add(plan, op, step, weights, scratch);
   const auto& p = op.as<AddParams>();
   const TensorPlan &a = plan.in(op), &b = plan.in(op, 1), &y = plan.out(op);
-  EltwiseStep& c = step->eltwise;
+  const int32_t rows = add_rows(plan, op), last = y.shape.h - (step->strips - 1) * rows;
+  AddStep& c = step->add;
   c = {};
-  c.kernel = select_eltwise(plan.cap);
-  const int32_t pixels = cut(plan, op, &c);
-  c.add = {a.pixel(), b.pixel(), y.pixel(), a.shape.px, b.shape.px, y.shape.px, pixels,     y.shape.c,
-           a.zero,    b.zero,    y.zero,    p.m,        p.n,        p.shift,    p.lo + 128, p.hi + 128};
-  flatten(a.shape.px == y.shape.px && b.shape.px == y.shape.px, y.shape.px, &c.add.pixels, &c.add.c);
+  c.run = select_eltwise(plan.cap)->add;
+  c.a = strips_of<const uint8_t>(a, rows), c.b = strips_of<const uint8_t>(b, rows), c.y = strips_of<uint8_t>(y, rows);
+  AddArgs& args = c.args;
+  args.a_px = a.shape.px, args.b_px = b.shape.px, args.y_px = y.shape.px;
+  args.za = a.zero, args.zb = b.zero, args.zy = y.zero;
+  args.m = p.m, args.n = p.n, args.shift = p.shift;
+  args.lo = p.lo + 128, args.hi = p.hi + 128;
+  args.pixels = rows * y.shape.w, c.pixels_last = last * y.shape.w;
+  args.c = c.c_last = y.shape.c;
+  const bool same_px = a.shape.px == y.shape.px && b.shape.px == y.shape.px;
+  flatten(same_px, y.shape.px, &args.pixels, &args.c);
+  flatten(same_px, y.shape.px, &c.pixels_last, &c.c_last);
   step->run = run_add;
 }
 
@@ -164,9 +199,9 @@ void bind_mul(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, 
 
 }  // namespace
 
-const Group kGroupAdd = {plan_pair, bind_add};
+const Group kGroupAdd = {plan_add, bind_add};
 const Group kGroupAffine = {plan_affine, bind_affine};
 const Group kGroupTable = {plan_table, bind_table};
-const Group kGroupMul = {plan_pair, bind_mul};
+const Group kGroupMul = {plan_mul, bind_mul};
 
 }  // namespace ek

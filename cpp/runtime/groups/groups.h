@@ -32,12 +32,23 @@ void bind_wide_add(const Plan& plan, const OpView& op, Step* step, uint8_t* weig
 ek_status plan_wide_mean(const Plan& plan, const OpView& op, Step* step, Error* error);
 void bind_wide_mean(const Plan& plan, const OpView& op, Step* step, uint8_t* weights, uint8_t* scratch);
 
-/// Decides which depthwise convolutions run in a group: sets plan.runs_at and the ring rows of what lies between.
-void find_separable(const Plan& plan);
-/// Makes the group's step of its planned members: expand, depthwise, project; the outer two may be null.
-void plan_separable(const Plan& plan, const Step* const members[3], Step* step);
+/// Which rows of its first input an op reads.
+struct Reach {
+  int32_t sy, window, top;  ///< from output row to output row; that one output row reads; of them above the image
+};
+Reach reach_of(const OpView& op);
+
+/// Decides which ops run in groups: sets plan.fused, plan.runs_at and the rings of what lies between.
+void find_groups(const Plan& plan);
+/// Predicted cycles of ops that run as a group, `rows` output rows at a time, the rings of what lies between in place.
+double fused_cycles(const Plan& plan, const uint32_t* ops, int32_t count, int32_t rows);
+/// The op that makes `tensor`; tensors are numbered in the order of the ops. Model inputs give op_count.
+uint32_t maker_of(const Plan& plan, uint32_t tensor);
+/// Makes the step of the group that ends with op `last`, of its planned members.
+void plan_group(const Plan& plan, uint32_t last, Step* step);
 /// Lets a copy of a group's step have the members of `members`, by op.
 void move_members(const Step* members, Step* step);
-void bind_separable(const Plan& plan, Step* step, uint8_t* weights, uint8_t* scratch);
+/// Binds the members too. All that a frame changes lies in `scratch`.
+void bind_group(const Plan& plan, Step* step, uint8_t* weights, uint8_t* scratch);
 
 }  // namespace ek

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The packed weights of a convolution: where each panel lies, and how large all of them are.
 #pragma once
+#include <cstring>
+
 #include "base/arena.h"
 #include "runtime/steps.h"
 
@@ -38,11 +40,6 @@ Panels pack_panels(const PanelSizes& sizes, uint8_t* base, bool packed, const Pa
   return {base, bias, scale, align_line(sizes.full), sizes.group_bytes(), count, sizes.nr, sizes.n_last()};
 }
 
-inline bool has_minus_128(const int8_t* w, uint64_t count) {
-  for (uint64_t i = 0; i < count; ++i) {
-    if (w[i] == -128) return true;
-  }
-  return false;
-}
+inline bool has_minus_128(const int8_t* w, uint64_t count) { return std::memchr(w, 0x80, count) != nullptr; }
 
 }  // namespace ek

@@ -40,11 +40,12 @@ def bench(
             f"{step['nanoseconds'] / 1e3:.2f}",
             f"{step['macs'] / step['nanoseconds']:.1f}" if step["nanoseconds"] else "",
             f"{step['predicted_cycles']:,.0f}",
+            f"{step['unfused_cycles']:,.0f}",
             f"{step['nanoseconds'] / whole:.1%}",
         )
         for step in result["steps"]
     ]
-    columns = ("name", "op", "kernel", "MACs", "us", "GMAC/s", "predicted cycles", "share")
+    columns = ("name", "op", "kernel", "MACs", "us", "GMAC/s", "predicted cycles", "unfused", "share")
     print_table("", columns, rows, left=3)
     say(
         f"\np50 {result['p50_us']:.1f} us, min {result['min_us']:.1f}, "

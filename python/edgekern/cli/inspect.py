@@ -47,11 +47,8 @@ def inspect(
         for t in ports
     ]
     print_table("", ("", "tensor", "dtype, shape", "inside"), rows, left=4)
-    columns = ("name", "op", "kernel", "MACs", *(("us",) if time else ()))
-    steps = [
-        (tail(s["name"], 40), s["op"], s["kernel"], f"{s['macs']:,}", f"{s['nanoseconds'] / 1000:.2f}")[: len(columns)]
-        for s in facts["steps"]
-    ]
+    columns = ("name", "op", "kernel", "MACs", "predicted cycles", "unfused", *(("us", "GMAC/s") if time else ()))
+    steps = [_step(s)[: len(columns)] for s in facts["steps"]]
     print_table("\nSteps", columns, steps, left=3)
     if loaded.report is not None:
         say(f"\n{loaded.report}")
@@ -124,6 +121,21 @@ def _tensor(t: TensorInfo) -> dict[str, Any]:
         "scale": t.scale,
         "zero_point": t.zero_point,
     }
+
+
+def _step(s: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row of the table of steps; GMAC/s, since nothing here knows the clock."""
+    rate = f"{s['macs'] / s['nanoseconds']:.1f}" if s["macs"] and s["nanoseconds"] else ""
+    cycles = (f"{s['predicted_cycles']:,.0f}", f"{s['unfused_cycles']:,.0f}")
+    return (
+        tail(s["name"], 40),
+        s["op"],
+        s["kernel"],
+        f"{s['macs']:,}",
+        *cycles,
+        f"{s['nanoseconds'] / 1000:.2f}",
+        rate,
+    )
 
 
 def _quantisation(t: TensorInfo) -> str:
