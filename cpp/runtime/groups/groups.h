@@ -8,6 +8,11 @@ namespace ek {
 /// Whether some product of a Conv2D could leave int32 (qgemm_unbounded).
 bool unbounded(const Plan& plan, const OpView& op);
 
+using RunFn = void(const Step& step, int32_t first, int32_t end);
+
+/// What a Conv2D by qgemm runs: with widened rows or without, its strips being panels of all strips or strips.
+RunFn* conv_run(bool wide, bool panels);
+
 /// Predicted cycles of a Conv2D by firstconv; infinite when it is not one (conv.cc asks).
 double firstconv_cycles(const Plan& plan, const OpView& op);
 ek_status plan_firstconv(const Plan& plan, const OpView& op, Step* step, Error* error);
