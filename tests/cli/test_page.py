@@ -245,8 +245,8 @@ def test_a_fused_step_is_shown_at_each_of_its_layers(made: Path) -> None:
     report = edgekern.load(made / "net.ekm").report
     assert report is not None
     layers = report.layers[:4]
-    steps = [OpProfile(layers[k].name, "Any", f"row {k}", 0, 0.0, 0.0) for k in (1, 2, 3)]
-    strange = OpProfile("of no layer", "Any", "none", 0, 0.0, 0.0)
+    steps = [OpProfile(layers[k].name, "Any", f"row {k}", 0, 0.0, 0.0, 0.0) for k in (1, 2, 3)]
+    strange = OpProfile("of no layer", "Any", "none", 0, 0.0, 0.0, 0.0)
     found = [s.kernel if s else "" for s in step_of(layers, [strange, *steps])]
     assert found == ["row 1", "row 1", "row 2", "row 3"]
 

@@ -193,9 +193,9 @@ def grow_growth(
 def grow_separable(seed: int | list[int]) -> Graph:
     """[expand ->] depthwise [-> project] and what random nodes make of it, on images so large that a plan fuses."""
     draw = np.random.default_rng(seed)
-    growth = Growth(draw, most_elements=70_000)
+    growth = Growth(draw, most_elements=140_000)
     h, w = (int(v) for v in draw.integers(20, 41, 2))
-    wide = 4 * (40_000 // (4 * h * w) + 1 + int(draw.integers(0, 3)))  # a tensor beyond 32 KiB
+    wide = 4 * (80_000 // (4 * h * w) + 1 + int(draw.integers(0, 3)))  # tensors beyond 64 KiB
     expand, project = pick(draw, ((True, False), (False, True), (True, True), (True, True)))
     last = growth.add_input((1, h, w, pick(draw, (3, 8, 12)) if expand else wide))
 

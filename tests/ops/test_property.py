@@ -117,7 +117,7 @@ def test_fused_groups_too(seed: int) -> None:
 
 
 def test_the_fused_graphs_are_fused() -> None:
-    """In each form, and under every cap."""
+    """In both forms of two, and under every cap; all three together, seldom predicted to pay here: test_fusion.py."""
     forms: dict[str, Counter[str]] = {cap: Counter() for cap in caps()}
     for seed in range(FUSED):
         model = model_bytes(grow_separable([seed, 4]))
@@ -125,7 +125,7 @@ def test_the_fused_graphs_are_fused() -> None:
             steps = edgekern.Model.from_bytes(model, isa=cap, selftest=False).plan()
             groups = [step.kernel.split("+") for step in steps if step.op == "Separable"]
             forms[cap].update(" ".join("deep" if "dwconv" in row else "conv" for row in group) for group in groups)
-    wanted = ("conv deep", "deep conv", "conv deep conv")
+    wanted = ("conv deep", "deep conv")
     assert [cap for cap in caps() if min(forms[cap][form] for form in wanted) < LEAST_FUSED] == [], forms
 
 
