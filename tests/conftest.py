@@ -16,6 +16,11 @@ from pathlib import Path
 
 import pytest
 
+# Before NumPy or a peer is imported: a float network is evaluated alike in every run on one BLAS thread only, and tests
+# send nothing.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 REPO = Path(__file__).resolve().parents[1]
 NO_DATA = "needs the real data sets: set EDGEKERN_DATA=DIR or pass --data DIR"
 

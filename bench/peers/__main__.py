@@ -86,7 +86,7 @@ def work(
     rest = REST if setting.threads > 1 else 0.0
     told = {"cases": cases, "cores": cores, "threads": setting.threads, "rounds": options.rounds, "rest": rest}
     job.write_text(json.dumps(told))
-    env = {**os.environ, "ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": str(setting.threads)}
+    env = {**os.environ, "OMP_NUM_THREADS": str(setting.threads)}
     if setting.cap:
         env |= {"EDGEKERN_ISA": setting.cap, "ONEDNN_MAX_CPU_ISA": CAPS[setting.cap]}
     log = job.with_suffix(".log")
@@ -104,7 +104,8 @@ def work(
 def settings_of(options: argparse.Namespace, cases: Sequence[dict[str, Any]]) -> Iterator[tuple[int, str, list[Any]]]:
     """(threads, cap, cases) of every worker."""
     for threads in options.threads:
-        yield threads, "", [case for case in cases if not case["id"].startswith("vww_shaped.onnx")]
+        if uncapped := [case for case in cases if not case["id"].startswith("vww_shaped.onnx")]:
+            yield threads, "", uncapped
     capped = [{**case, "contenders": contenders.CAPPED} for case in cases if case["capped"]]
     here = set(ek.isa_available())
     for cap in CAPS if capped and not options.uncapped else ():

@@ -52,6 +52,8 @@ def timed(runners: dict[str, contenders.Contender], rounds: int, rest: float) ->
         rounds: Turns of each.
         rest: Seconds before a turn, for threads of the one before to stop spinning.
     """
+    if not runners:
+        return {}
     least = {name: min(spent(c.call, 1) for _ in range(5)) for name, c in runners.items()}
     block = BLOCK if min(least.values()) < SHORT else 1
     blocks = {name: block if name not in figures.FLOAT else 1 for name in runners}
@@ -85,7 +87,7 @@ def loaded(case: dict[str, Any], frames: Any) -> tuple[dict[str, contenders.Cont
                 made.append(np.array(runner.output()))
             runners[name], outputs[name] = runner, np.concatenate(made)
         except Exception as error:  # a runtime that refuses a file or a setting is a result, too
-            refused[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:120]}"
+            refused[name] = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:120]}"
     return runners, refused, outputs
 
 

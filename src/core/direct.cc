@@ -96,9 +96,10 @@ PyObject* call(PyObject* self, PyObject* const* args, Py_ssize_t count) {
   const View y(out.ptr(), PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE);
   if (!y.fits(d->output) || y.batch() != x.batch()) Py_RETURN_NONE;
   const ek_buffer from = x.get();
+  const auto batch = static_cast<int32_t>(x.batch());
   ek_buffer to = y.get();
   ek_status status = EK_OK;
-  Py_BEGIN_ALLOW_THREADS status = ek_session_run(d->session, &from, 1, &to, 1, static_cast<int32_t>(x.batch()), 0);
+  Py_BEGIN_ALLOW_THREADS status = ek_session_run(d->session, &from, 1, &to, 1, batch, 0);
   Py_END_ALLOW_THREADS if (status == EK_OK) return out.release().ptr();
   set_error(status);
   return nullptr;
