@@ -123,7 +123,7 @@ void place_tensors(Plan* plan, ArenaItem* items) {
 // One allocation for everything the plan remembers.
 struct Records {
   Ledger ledger;
-  uint64_t tensors, steps, members, copies, fused, runs_at, moves, scratch;
+  uint64_t tensors, steps, members, copies, fused, facts, runs_at, moves, scratch;
 
   Records(const ModelView& m, int32_t threads)
       : tensors(ledger.take(m.tensors.size * sizeof(TensorPlan))),
@@ -131,6 +131,7 @@ struct Records {
         members(ledger.take(m.ops.size * sizeof(Step))),
         copies(ledger.take(static_cast<uint64_t>(threads - 1) * 2 * m.ops.size * sizeof(Step))),
         fused(ledger.take(m.ops.size)),
+        facts(ledger.take(m.ops.size)),
         runs_at(ledger.take(m.ops.size * sizeof(uint32_t))),
         moves(ledger.take((m.operands.size + m.ops.size) * sizeof(MoveArgs))),
         scratch(ledger.take(m.tensors.size * sizeof(ArenaItem))) {}
@@ -151,6 +152,7 @@ ek_status allocate_records(const ModelView& m, Plan* plan, ArenaItem** items, Er
   plan->copies = reinterpret_cast<Step*>(base + at.copies);
   plan->runs_at = {reinterpret_cast<uint32_t*>(base + at.runs_at), m.ops.size};
   plan->fused = {base + at.fused, m.ops.size};
+  plan->facts = {base + at.facts, m.ops.size};
   for (uint32_t i = 0; i < m.ops.size; ++i) plan->runs_at[i] = i;
   plan->moves = {reinterpret_cast<MoveArgs*>(base + at.moves), m.operands.size + m.ops.size};
   *items = reinterpret_cast<ArenaItem*>(base + at.scratch);

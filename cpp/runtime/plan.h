@@ -55,6 +55,13 @@ struct TensorPlan {
   bool contiguous() const { return shape.left + shape.right == 0; }
 };
 
+/// What reading all weights of an op tells. An op is planned many times, in groups and alone; this is done once.
+enum WeightFact : uint8_t {
+  kKnown = 1,
+  kMinus128 = 2,   ///< some weight is -128
+  kUnbounded = 4,  ///< some product could leave int32 (qgemm_unbounded, dwconv_unbounded)
+};
+
 struct Plan {
   const ModelView* model = nullptr;
   IsaSet cap = kScalar;
@@ -68,6 +75,7 @@ struct Plan {
   Span<uint32_t> runs_at;   ///< by op: the last op of its group, itself when it runs alone
   Span<MoveArgs> moves;  ///< parts of the copying steps
   Span<uint8_t> fused;      ///< by op: it is a member of a group
+  Span<uint8_t> facts;      ///< by op: WeightFact bits, once known
   const MoveKernel* move = nullptr;
   uint64_t weights_bytes = 0, arena_bytes = 0, record_bytes = 0;
   uint64_t scratch_bytes = 0;  ///< of one thread
@@ -75,6 +83,13 @@ struct Plan {
 
   const TensorPlan& in(const OpView& op, uint32_t i = 0) const { return tensors[op.inputs[i]]; }
   const TensorPlan& out(const OpView& op) const { return tensors[op.outputs[0]]; }
+  /// The facts of an op's weights; `read` finds them, at the first question.
+  template <class Read>
+  uint8_t weight_facts(const OpView& op, const Read& read) const {
+    uint8_t& known = facts[static_cast<size_t>(op.record - model->ops.data)];
+    if (known == 0) known = static_cast<uint8_t>(kKnown | read());
+    return known;
+  }
   uint64_t all_scratch() const { return scratch_bytes * static_cast<uint64_t>(threads); }
   uint64_t block_bytes() const { return weights_bytes + arena_bytes + all_scratch(); }
   /// Step `index` as `thread` runs it; of a step that is not shared, thread 0's alone.

@@ -73,7 +73,7 @@ struct WinogradStep {
   const uint8_t** rows;
   Rows<const uint8_t> in;
   Rows<uint8_t> y;
-  int32_t h, tile_rows;  ///< output rows of the picture, tile rows of a strip
+  int32_t h, strips, tile_rows;  ///< output rows and strips of the picture, tile rows of a strip
   Panels panels;
 };
 

@@ -20,13 +20,17 @@
 
 namespace ek {
 
-/// Over all groups: each output channel has the same number of weights.
-bool unbounded(const Plan& plan, const OpView& op) {
-  const int32_t columns = plan.out(op).shape.c;
-  const ConstantRecord& w = plan.model->constants[op.constants[0]];
-  return qgemm_unbounded(plan.model->constant<int8_t>(op.constants[0]), columns,
-                         static_cast<int32_t>(w.size / static_cast<uint64_t>(columns)),
-                         plan.model->constant<int32_t>(op.constants[1]), plan.model->constant<float>(op.constants[2]));
+uint8_t conv_facts(const Plan& plan, const OpView& op) {
+  return plan.weight_facts(op, [&] {
+    const ModelView& m = *plan.model;
+    const ConstantRecord& record = m.constants[op.constants[0]];
+    const auto* w = m.constant<int8_t>(op.constants[0]);
+    const int32_t columns = plan.out(op).shape.c;  // of all groups: each has the same number of weights
+    const bool unbounded =
+        qgemm_unbounded(w, columns, static_cast<int32_t>(record.size / static_cast<uint64_t>(columns)),
+                        m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]));
+    return (has_minus_128(w, record.size) ? kMinus128 : 0) | (unbounded ? kUnbounded : 0);
+  });
 }
 
 namespace {
@@ -150,14 +154,14 @@ Choice choose(const Plan& plan, const OpView& op) {
   const TensorPlan &from = plan.in(op), &to = plan.out(op);
   const bool kept = from.ring_rows + to.ring_rows != 0;  // of a group, which counts in strips
   if (c.shape.long_row && kept) cut_long_row(x, y, x.w * std::max(from.strip_rows, to.strip_rows), &c.shape);
-  const ConstantRecord& w = plan.model->constants[op.constants[0]];
+  const uint8_t facts = conv_facts(plan, op);
   const int32_t columns = y.c / p.groups;
   const QGemmProblem problem{c.shape.m,
                              columns,
                              c.shape.rows() * c.shape.kw * c.shape.kc,
-                             has_minus_128(plan.model->constant<int8_t>(op.constants[0]), w.size),
+                             (facts & kMinus128) != 0,
                              c.shape.rows() * c.shape.kw,
-                             unbounded(plan, op)};
+                             (facts & kUnbounded) != 0};
   c.kernel = select_qgemm(problem, plan.cap);
   c.cycles = c.kernel->cycles(problem) * c.shape.strips * p.groups;
   const bool wide = c.kernel->elem == Elem::kS16;

@@ -22,9 +22,13 @@ Choice choose(const Plan& plan, const OpView& op) {
   c.problem = {p.kh, p.kw, p.sw, p.dw, x.c, y.w};
   c.problem.parts = w.dims[0] / p.kh;
   c.problem.dense = x.px == x.c && y.px == y.c;
-  c.problem.unbounded =
-      dwconv_unbounded(c.problem, plan.model->constant<int8_t>(op.constants[0]),
-                       plan.model->constant<int32_t>(op.constants[1]), plan.model->constant<float>(op.constants[2]));
+  const ModelView& m = *plan.model;
+  const auto read = [&] {
+    const bool unbounded = dwconv_unbounded(c.problem, m.constant<int8_t>(op.constants[0]),
+                                            m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]));
+    return unbounded ? kUnbounded : 0;
+  };
+  c.problem.unbounded = (plan.weight_facts(op, read) & kUnbounded) != 0;
   c.kernel = select_dwconv(c.problem, plan.cap);
   c.rows = dwconv_rows(*c.kernel, c.problem);
   c.lanes = round_up(x.c, c.kernel->block);

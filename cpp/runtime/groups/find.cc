@@ -111,10 +111,12 @@ void price(const Plan& plan, Candidate* c) {
   c->apart = apart(plan, *c);
   c->fused = c->apart;
   if (plan.threads > 1 && h < kRowsPerThread * plan.threads) return;
+  const bool deep_last = is(plan.model->op(c->ops[c->count - 1]), Opcode::kDepthwiseConv2D);
   Candidate trial = *c;
   c->fused = -1.0;
   for (; trial.rows <= std::min(h, kMostRows); trial.rows *= 2) {
     for (const bool one_by_one : {true, false}) {
+      if (one_by_one && deep_last && trial.rows > 1) continue;  // it makes one row at a time
       trial.one_by_one = one_by_one;
       set_rings(plan, trial, true);
       trial.fused = fused_cycles(plan, trial.ops, trial.count, trial.rows) * imbalance(plan, h, trial.rows);

@@ -5,8 +5,8 @@
 
 namespace ek {
 
-/// Whether some product of a Conv2D could leave int32 (qgemm_unbounded).
-bool unbounded(const Plan& plan, const OpView& op);
+/// WeightFact bits of a Conv2D.
+uint8_t conv_facts(const Plan& plan, const OpView& op);
 
 using RunFn = void(const Step& step, int32_t first, int32_t end);
 

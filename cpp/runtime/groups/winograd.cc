@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Conv2D by winograd: 3x3, stride 1, one group, int8 weights. A strip is as many rows of 2x2 tiles as make about 32
-/// tiles: its sums stay in L1, and each weight is read once for all of them.
+/// tiles, and each weight is read once for all of them.
 #include <limits>
 
 #include "runtime/groups/groups.h"
@@ -10,6 +10,7 @@ namespace ek {
 namespace {
 
 constexpr int32_t kTilesPerStrip = 32;
+constexpr uint64_t kNearWeights = 512 << 10;  // beyond them each core reads its own: threads share panels, not strips
 constexpr int32_t kPlanePad = 32;  // elements between planes: a distance of 4096 bytes would meet one set of L1
 
 struct Choice {
@@ -17,6 +18,7 @@ struct Choice {
   WinogradProblem problem;
   int32_t kc, tile_rows, tile_columns;
   PanelSizes panels;
+  bool by_panel;  ///< the step's strips are panels
   uint64_t rows_bytes, v_bytes, sums_bytes;
 
   int32_t strips() const { return ((problem.h + 1) / 2 + tile_rows - 1) / tile_rows; }
@@ -41,14 +43,15 @@ Choice choose(const Plan& plan, const OpView& op) {
   if (c.tile_rows > (y.h + 1) / 2) c.tile_rows = (y.h + 1) / 2;
   c.panels = {1, y.c, c.kernel->nr, 0, 0};
   c.panels.full = c.panels.last = winograd_panel_bytes(*c.kernel, c.kc);
+  c.by_panel = plan.threads > 1 && (c.strips() < plan.threads || c.panels.bytes() > kNearWeights);
   c.rows_bytes = align_line((2 * static_cast<uint64_t>(c.tile_rows) + 2) * sizeof(uint8_t*));
   c.v_bytes = align_line(16 * static_cast<uint64_t>(c.v_plane()) * sizeof(int16_t));
   c.sums_bytes = 16 * static_cast<uint64_t>(c.tiles()) * static_cast<uint64_t>(c.kernel->nr) * sizeof(int32_t);
   return c;
 }
 
-void run(const Step& step, int32_t first, int32_t end) {
-  const WinogradStep& c = step.winograd;
+/// A part of the work: strips [first, end) with panels [panel, panel_end).
+void multiply(const WinogradStep& c, int32_t first, int32_t end, int32_t panel, int32_t panel_end) {
   WinogradArgs a = c.args;
   for (int32_t s = first; s < end; ++s) {
     const int32_t tile_row = s * c.tile_rows, rest = (c.h + 1) / 2 - tile_row;
@@ -59,7 +62,7 @@ void run(const Step& step, int32_t first, int32_t end) {
       c.rows[i] = c.in.at(row < c.h + 2 ? row : c.h + 1);
     }
     c.transform(a);
-    for (int32_t p = 0; p < c.panels.count; ++p) {
+    for (int32_t p = panel; p < panel_end; ++p) {
       a.w = reinterpret_cast<const int16_t*>(c.panels.w + static_cast<size_t>(p) * c.panels.panel_bytes);
       a.bias = c.panels.bias + ptrdiff_t{p} * c.panels.nr;
       a.scale = c.panels.scale + ptrdiff_t{p} * c.panels.nr;
@@ -68,6 +71,14 @@ void run(const Step& step, int32_t first, int32_t end) {
       c.multiply(a);
     }
   }
+}
+
+void by_strip(const Step& step, int32_t first, int32_t end) {
+  multiply(step.winograd, first, end, 0, step.winograd.panels.count);
+}
+
+void by_panel(const Step& step, int32_t first, int32_t end) {
+  multiply(step.winograd, 0, step.winograd.strips, first, end);
 }
 
 }  // namespace
@@ -81,7 +92,7 @@ void plan_winograd(const Plan& plan, const OpView& op, Step* step) {
   const Choice c = choose(plan, op);
   step->kernel = c.kernel->row.name;
   step->cycles = c.kernel->cycles(c.problem);
-  step->strips = c.strips();
+  step->strips = c.by_panel ? c.panels.count() : c.strips();
   step->weights_bytes = c.panels.bytes();
   step->scratch_bytes = c.rows_bytes + c.v_bytes + c.sums_bytes;
 }
@@ -96,7 +107,7 @@ void bind_winograd(const Plan& plan, const OpView& op, Step* step, uint8_t* weig
   c.rows = reinterpret_cast<const uint8_t**>(scratch);
   c.in = x.taps(p.top, p.left);
   c.y = y.rows();
-  c.h = y.shape.h, c.tile_rows = choice.tile_rows;
+  c.h = y.shape.h, c.strips = choice.strips(), c.tile_rows = choice.tile_rows;
   c.args.rows = c.rows;
   c.args.columns = y.shape.w + 2;
   c.args.in_px = x.shape.px;
@@ -115,7 +126,7 @@ void bind_winograd(const Plan& plan, const OpView& op, Step* step, uint8_t* weig
                                          m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]),
                                          first, columns, x.zero, static_cast<int16_t*>(panel), bias, scale);
                          });
-  step->run = run;
+  step->run = choice.by_panel ? by_panel : by_strip;
 }
 
 }  // namespace ek
