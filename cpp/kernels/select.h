@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// How a family picks a row of its table. Never null: scalar stands last, needs nothing and fits everything.
+/// How a family picks a row of its table. Scalar stands last and needs nothing: where it fits everything, there always
+/// is a row.
 #pragma once
 #include "kernels/kernel.h"
 

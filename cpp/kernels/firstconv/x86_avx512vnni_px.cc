@@ -21,7 +21,8 @@
 /// does one after the other (36.6 instead of 40.6 MAC per cycle with 32 columns on Zen 4).
 ///
 /// Bounds: VPDPBUSD (not VPDPBUSDS) adds four u8 x s8 products to an int32 lane without saturating. A lane wraps
-/// modulo 2^32; the true sum fits int32 (proved by the verifier).
+/// modulo 2^32; the true sum fits int32 (proved by the verifier). Clipping is done on bytes: the plan takes this row
+/// only where no product by the scale can reach 2^30 (qgemm_unbounded).
 /// A strip that is no multiple of 16 ends with a block that repeats pixels (the same bytes are written again).
 /// Memory: reads up to 12 bytes behind each source row, the panel, biases and scales of whole eights of columns; writes
 /// n columns of m pixels.

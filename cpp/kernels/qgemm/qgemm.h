@@ -69,7 +69,8 @@ const QGemmKernel* select_qgemm(const QGemmProblem& problem, IsaSet cap);
 size_t qgemm_panel_bytes(const QGemmKernel& kernel, int32_t kh, int32_t kw, int32_t kc, int32_t columns);
 
 /// Packs columns [first, first + columns) of OHWI weights `w` (int8, [N][kh][kw][kc]) into one panel:
-///   [ky][kx][k / KR][column, rounded up to lanes][KR], int8 for u8 rows, int16 for s16 rows, zero padded.
+///   [ky][kx][k / KR][column, rounded up to lanes][KR], zero padded; int8, or int16 for rows that
+/// multiply s16 by s16.
 /// A caller whose kw * kc elements are dense gives kw = 1 and kc = kw * kc.
 /// Also writes nr entries of bias (folded with the biased input zero point `input_zero`) and scale.
 void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t kw, int32_t kc, const int32_t* bias,

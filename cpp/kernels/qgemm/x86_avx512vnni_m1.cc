@@ -5,7 +5,7 @@
 ///
 ///   intrinsic                    instruction               Zen 5 per cycle   Zen 4
 ///   _mm512_dpbusd_epi32(load)    VPDPBUSD z, z, m512       2                 1
-///   _mm512_set1_epi32(load)      VPBROADCASTD z, m32       2 (load port)     1
+///   _mm512_set1_epi32(load)      VPBROADCASTD z, m32       2 (load port)     2
 ///   requantise and store         see isa/x86_avx512vnni.h
 ///
 /// Algebra, exactness and bounds are those of x86_avx512vnni.cc; weights are the memory operand, which is the signed
