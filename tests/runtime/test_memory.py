@@ -34,7 +34,7 @@ FRAMES = {"classifier": 10_000, "every op": 4000, "int16": 2000, "signs": 2000}
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("net", MODELS)
 def test_no_frame_allocates(tmp_path: Path, net: str, threads: int, flags: tuple[str, ...], code: int) -> None:
-    path, frames = tmp_path / "net.ekm", FRAMES[net]
+    path, frames = tmp_path / "net.ekm", FRAMES[net] // (1 if threads == 1 else 10)  # emulated threads meet slowly
     path.write_bytes(MODELS[net]())
     exe = program(Path(__file__).with_name("count_allocations.c"), *flags)
     done = run(exe, path, frames, threads)

@@ -140,6 +140,7 @@ def test_convolutions_are_shared_by_pixels_and_by_panels(
         assert_equal(model.run(x, raw=True), model.reference(x, raw=True), (threads, cap))
 
 
+@pytest.mark.slow
 def test_boxes_and_batches_of_many_frames() -> None:
     one, two = Model.from_bytes(signs()), sharing(signs(), 2)
     x = images(signs(), 2000)
