@@ -93,7 +93,7 @@ def qgemm(name: str, kh: int, kc: int, m: int, n: int) -> Case:
         for first, columns, (panel, b, s) in panels:
             _core.qgemm_run(
                 name, rows, kh, 1, kc, kc * element, 0, m, panel.at, b.at, s.at, columns, -128.0, 127.0, 128,
-                y.at + first, n, repeats(m * n * kh * kc),
+                y.at + first, n, repeats(m * n * kh * kc), first == 0,
             )  # fmt: skip
 
     return run

@@ -53,6 +53,8 @@ struct ConvStep {
   int16_t* wide;
   ptrdiff_t wide_row;                ///< elements
   int32_t wide_batch, wide_rows, wide_window, wide_count, wide_count_last;
+  ATermsFn a_terms;                  ///< null: the row has none
+  int32_t* terms;                    ///< [wide_batch][m]
 };
 
 struct FirstConvStep {

@@ -25,33 +25,40 @@ py::dict row(const std::string& name) {
   entry["lanes"] = kernel.lanes;
   entry["elem"] = word_of(kernel.elem);
   entry["weight_bytes"] = static_cast<int>(kernel.weights);
+  entry["terms"] = kernel.a_terms != nullptr;
   return entry;
 }
 
-/// Runs the row `rounds` times on caller memory; returns the name of the row that ran.
+/// Runs the row `rounds` times on caller memory; returns the name of the row that ran. `terms`: what A alone
+/// contributes is computed in every round, as for the first panel of a strip, not in the first round alone.
 std::string run(const std::string& name, const std::vector<uintptr_t>& rows, int32_t kh, int32_t kw, int32_t kc,
                 ptrdiff_t a_px, ptrdiff_t a_kx, int32_t m, uintptr_t w, uintptr_t bias, uintptr_t scale, int32_t n,
-                float lo, float hi, int32_t zero, uintptr_t y, ptrdiff_t y_px, int64_t rounds) {
+                float lo, float hi, int32_t zero, uintptr_t y, ptrdiff_t y_px, int64_t rounds, bool terms) {
   const ek::QGemmKernel& kernel = runnable_row(ek::kQGemmKernels, ek::kQGemmKernelCount, name);
   std::vector<const uint8_t*> taps;
   for (const uintptr_t address : rows) taps.push_back(at<const uint8_t>(address));
-  const ek::QGemmArgs args = {taps.data(),
-                              kh,
-                              kw,
-                              kc,
-                              a_px,
-                              a_kx,
-                              m,
-                              at<const void>(w),
-                              at<const int32_t>(bias),
-                              at<const float>(scale),
-                              n,
-                              {lo, hi, zero},
-                              at<uint8_t>(y),
-                              y_px};
+  ek::QGemmArgs args = {taps.data(),
+                        kh,
+                        kw,
+                        kc,
+                        a_px,
+                        a_kx,
+                        m,
+                        at<const void>(w),
+                        at<const int32_t>(bias),
+                        at<const float>(scale),
+                        n,
+                        {lo, hi, zero},
+                        at<uint8_t>(y),
+                        y_px};
+  std::vector<int32_t> own(kernel.a_terms != nullptr ? static_cast<size_t>(m) : 0);
+  args.a_terms = own.data();
   {
     const py::gil_scoped_release release;
-    for (int64_t round = 0; round < rounds; ++round) kernel.run(args);
+    for (int64_t round = 0; round < rounds; ++round) {
+      if (kernel.a_terms != nullptr && (terms || round == 0)) kernel.a_terms(args, own.data());
+      kernel.run(args);
+    }
   }
   return kernel.row.name;
 }
@@ -100,11 +107,12 @@ void widen(const std::string& isa, uintptr_t u8, int32_t count, uintptr_t s16) {
 }  // namespace
 
 void bind_qgemm(py::module_& m) {
-  m.def("qgemm_row", &row, py::arg("name"), "Tile of a qgemm row: mr, nr, kr, lanes, elem, weight_bytes.");
+  m.def("qgemm_row", &row, py::arg("name"),
+        "Tile of a qgemm row: mr, nr, kr, lanes, elem, weight_bytes, terms (of A alone).");
   m.def("qgemm_run", &run, py::arg("name"), py::arg("rows"), py::arg("kh"), py::arg("kw"), py::arg("kc"),
         py::arg("a_px"), py::arg("a_kx"), py::arg("m"), py::arg("w"), py::arg("bias"), py::arg("scale"), py::arg("n"),
         py::arg("lo"), py::arg("hi"), py::arg("zero"), py::arg("y"), py::arg("y_px"), py::arg("rounds") = 1,
-        "Runs one row on caller addresses, unchecked.");
+        py::arg("terms") = true, "Runs one row on caller addresses, unchecked.");
   m.def("qgemm_pack", &pack, py::arg("name"), py::arg("w"), py::arg("kh"), py::arg("kw"), py::arg("kc"),
         py::arg("bias"), py::arg("scale"), py::arg("first"), py::arg("columns"), py::arg("input_zero"),
         "Packs one panel: its bytes, bias and scale.");

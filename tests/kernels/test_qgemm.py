@@ -347,17 +347,17 @@ def test_rows_of_the_table_agree() -> None:
 
 
 def test_a_panel_is_laid_out_as_written(kernel: str, rng: np.random.Generator) -> None:
-    """panel[ky][kx][k / KR][column][k % KR], padded with zeros."""
+    """panel[ky][kx][k / G][column][k % G], padded with zeros up to KR. G is KR; 2 for rows with terms of their own."""
     tile = _core.qgemm_row(kernel)
     strip = Strip(1, 5, 6, kh=2, kw=3)
     kr, lanes = tile["kr"], -(-strip.n // tile["lanes"]) * tile["lanes"]
+    together = 2 if tile["terms"] else kr
     x = draw(strip, rng)
     panel = packed(kernel, strip, x)[0].view({1: np.int8, 2: np.int16}[tile["weight_bytes"]])
-    groups = -(-strip.kc // kr)
-    panel = panel.reshape(2, 3, groups, lanes, kr)
+    panel = panel.reshape(2, 3, -(-strip.kc // kr) * kr // together, lanes, together)
     expected = np.zeros_like(panel)
     for n, ky, kx, k in itertools.product(range(5), range(2), range(3), range(6)):
-        expected[ky, kx, k // kr, n, k % kr] = x.w[n, ky, kx, k]
+        expected[ky, kx, k // together, n, k % together] = x.w[n, ky, kx, k]
     assert_same(panel, expected)
 
 
@@ -372,6 +372,16 @@ def test_a_later_panel_takes_its_own_columns(kernel: str, rng: np.random.Generat
         kernel, w.ctypes.data, 1, 1, 10, bias.ctypes.data, scale.ctypes.data, first, columns, strip.input_zero
     )
     assert [part_bytes.bytes.tobytes() for part_bytes in packed(kernel, part, own)] == list(later)
+
+
+def test_large_products_of_terms_cancel(kernel: str) -> None:
+    """What A alone and the weights alone contribute to Winograd's inner product leaves int32, and cancels."""
+    kc = 60000  # 60000 / 2 * 255 * 255 is 2^31 nearly
+    for a, w, zero in ((255, 1, 255), (255, -128, 255), (254, -128, 255)):
+        strip = Strip(2, 8, kc, input_zero=zero)
+        x = Operands(np.full((1, strip.row_elements), a, np.uint8), np.full((8, 1, 1, kc), w, np.int8),
+                     np.arange(8, dtype=np.int32) * 1000, np.full(8, 2.0**-16, F32))  # fmt: skip
+        check(kernel, strip, x)
 
 
 @pytest.mark.parametrize("flush", ["tail", "head"])

@@ -31,7 +31,7 @@ class Fault:
 
     @property
     def isa(self) -> str:
-        return "avx2" if "x86_avx2.cc" in (self.compiled or self.source) else "scalar"
+        return "avx2" if "x86_avx2" in (self.compiled or self.source) else "scalar"
 
 
 def half_up(name: str) -> str:
@@ -145,6 +145,8 @@ FAULTS = (
     Fault("tap", "qgemm/x86_ymm.h", "a[b] = args.rows[ky] +", "a[b] = args.rows[ky / 2 * 2] +", "qgemm/x86_avx2.cc"),
     Fault("edge", "qgemm/x86_avx2.cc", "for (; i < count; ++i) s16[i]", "for (; i < count - 1; ++i) s16[i]"),
     Fault("rounding", "isa/x86_avx2.h", CVT, UP, "qgemm/x86_avx2.cc"),
+    Fault("tap", "qgemm/x86_avx2_inner.cc", "at < end; at += 2 * kGroup", "at + 2 * kGroup < end; at += 2 * kGroup"),
+    Fault("edge", "qgemm/x86_avx2_inner.cc", "p < args.m; ++p) terms[p]", "p + 1 < args.m; ++p) terms[p]"),
     Fault("tap", "dwconv/x86_block.h", "ky < K ? ky : K - 1]", "ky < K ? ky / 2 * 2 : K - 1]", "dwconv/x86_avx2.cc"),
     Fault("rounding", "dwconv/x86_ymm.h", "_mm256_cvtps_epi32(", "_mm256_cvttps_epi32(", "dwconv/x86_avx2.cc"),
     Fault("edge", "dwconv/x86_block.h", "Isa::first(args.c - first);", "Isa::first(args.c - first - 1);",

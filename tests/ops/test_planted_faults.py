@@ -81,13 +81,19 @@ def layer_norm_of_ties() -> Graph:
 
 @cache
 def made_for(family: str) -> list[Question]:
-    """What few random graphs hold: layers that firstconv or winograd takes, a softmax and a layer norm of ties."""
+    """What few random graphs hold: layers that firstconv, winograd or the inner product takes, a softmax and a layer
+    norm of ties.
+    """
     graphs = [layer_norm_of_ties()] if family == "layernorm" else []
     if family == "winograd":
         for i, (h, w, c, n) in enumerate([(12, 12, 32, 16), (13, 9, 40, 21), (8, 31, 16, 32), (7, 7, 64, 16)]):
             b = Builder((1, h, w, c), i)
             b.conv("t0", n, 3, 1, 1)
             graphs.append(b.graph({"y": "t1"}))
+    if family == "qgemm":
+        b = Builder((1, 7, 7, 162))
+        b.conv("t0", 72, 1)
+        graphs.append(b.graph({"y": "t1"}))
     if family == "firstconv":
         for i, (c, k, n) in enumerate([(3, 3, 16), (1, 5, 8), (4, 3, 8), (3, 7, 8), (3, 3, 33), (3, 4, 9)]):
             b = Builder((1, 13, 14, c), i)

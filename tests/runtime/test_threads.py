@@ -58,6 +58,15 @@ def heavy() -> bytes:
     return write(Artifact(b.graph({"y": x})))
 
 
+def deep() -> bytes:
+    """Convolutions whose A contributes terms of its own under AVX2: a long row, rows apart, and one behind a group."""
+    b = Builder((1, 15, 14, 128))
+    x = b.conv("t0", 160, 1)
+    x = b.conv(x, 128, 3, stride=2)
+    x = b.conv(b.depthwise(b.conv(x, 192, 1)), 96, 1)
+    return write(Artifact(b.graph({"y": x})))
+
+
 def images(data: bytes, count: int, seed: int = 0) -> np.ndarray:
     shape = _core.Model(data).inputs()[0]["shape"][1:]
     return np.random.default_rng(seed).integers(0, 256, (count, *shape)).astype(np.uint8)
@@ -79,6 +88,7 @@ NETS: dict[str, Callable[[], bytes]] = {
     "int16": lambda: write(mixed_elements()),
     "classifier": lambda: write(classifier()),
     "signs": signs,
+    "deep": deep,
     "heavy": heavy,
 }
 

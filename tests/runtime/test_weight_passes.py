@@ -57,3 +57,11 @@ def test_a_pass_is_shared() -> None:
         _, w, c, *_ = FORMS[form]
         if form != "a_long_row_in_pieces":
             assert scratch > 2 * (w + 1) * c * 6, (form, scratch)
+
+
+@pytest.mark.skipif("avx2" not in CAPS, reason="no row of this CPU widens its input")
+def test_rows_with_terms_of_their_own_share_a_pass() -> None:
+    """Winograd's inner product takes what A alone contributes from scratch, pixel by pixel of every strip of a pass."""
+    steps = {form: Model.from_bytes(write(Artifact(one_conv(form))), isa="avx2").plan()[0].kernel for form in FORMS}
+    inner = {form for form, kernel in steps.items() if kernel == "qgemm_s16_4x16x4_avx2"}
+    assert {"stride_2", "dilation_2", "stride_beyond_the_window", "groups", "a_long_row_in_pieces"} <= inner

@@ -21,25 +21,41 @@ Taps taps_of(const QGemmKernel& kernel, int32_t kh, int32_t kw, int32_t kc) {
   return {kh * kw, kc, round_up(kc, kernel.kr)};
 }
 
-/// bias - zero * sum(w) modulo 2^32: the true sum fits int32 (the verifier proves it), this part of it need not.
-int32_t fold_bias(int32_t bias, const int8_t* w, size_t count, int32_t zero) {
-  uint32_t sum = 0;
-  for (size_t k = 0; k < count; ++k) sum += static_cast<uint32_t>(int32_t{w[k]});
-  const uint32_t folded = static_cast<uint32_t>(bias) - static_cast<uint32_t>(zero) * sum;
+/// bias - part modulo 2^32: the true sum fits int32 (the verifier proves it), this part of it need not.
+int32_t minus(int32_t bias, uint32_t part) {
+  const uint32_t folded = static_cast<uint32_t>(bias) - part;
   int32_t wrapped;
   std::memcpy(&wrapped, &folded, sizeof(wrapped));
   return wrapped;
 }
 
+int32_t fold_bias(int32_t bias, const int8_t* w, size_t count, int32_t zero) {
+  uint32_t sum = 0;
+  for (size_t k = 0; k < count; ++k) sum += static_cast<uint32_t>(int32_t{w[k]});
+  return minus(bias, static_cast<uint32_t>(zero) * sum);
+}
+
+/// Sum of w0 w2 + w1 w3 over the k groups of all taps: what the weights alone contribute to Winograd's inner product.
+uint32_t weight_terms(const Taps& taps, const int8_t* w) {
+  uint32_t sum = 0;
+  for (int32_t tap = 0; tap < taps.count; ++tap, w += taps.length) {
+    for (int32_t k = 0; k + 2 < taps.length; ++k) {
+      if (k % 4 < 2) sum += static_cast<uint32_t>(w[k] * w[k + 2]);
+    }
+  }
+  return sum;
+}
+
 template <typename Element>
 void pack_column(const QGemmKernel& kernel, const Taps& taps, const int8_t* w, int32_t column, int32_t width,
                  Element* panel) {
+  const int32_t together = kernel.a_terms != nullptr ? kernel.kr / 2 : kernel.kr;  // elements of a column side by side
   for (int32_t tap = 0; tap < taps.count; ++tap) {
     for (int32_t k = 0; k < taps.length; ++k) {
       const size_t group =
-          static_cast<size_t>(tap) * static_cast<size_t>(taps.padded / kernel.kr) + static_cast<size_t>(k / kernel.kr);
+          static_cast<size_t>(tap) * static_cast<size_t>(taps.padded / together) + static_cast<size_t>(k / together);
       const size_t lane = group * static_cast<size_t>(width) + static_cast<size_t>(column);
-      panel[lane * static_cast<size_t>(kernel.kr) + static_cast<size_t>(k % kernel.kr)] = *w++;
+      panel[lane * static_cast<size_t>(together) + static_cast<size_t>(k % together)] = *w++;
     }
   }
 }
@@ -80,6 +96,7 @@ void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t 
       pack_column(kernel, taps, w_n, column, width, static_cast<int16_t*>(panel));
     }
     panel_bias[column] = fold_bias(bias[n], w_n, depth, input_zero - kernel.a_zero);
+    if (kernel.a_terms != nullptr) panel_bias[column] = minus(panel_bias[column], weight_terms(taps, w_n));
     panel_scale[column] = scale[n];
   }
 }

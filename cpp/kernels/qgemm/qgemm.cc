@@ -12,6 +12,7 @@ namespace ek {
 void widen_scalar(const uint8_t* u8, int32_t count, int16_t* s16);
 #if defined(EK_ARCH_X86)
 void widen_avx2(const uint8_t* u8, int32_t count, int16_t* s16);
+void a_terms_avx2(const QGemmArgs& args, int32_t* terms);
 #endif
 
 namespace {
@@ -19,10 +20,14 @@ namespace {
 /// How a row reads A and the panel.
 struct Operands {
   Elem a, weights;
+  ATermsFn a_terms = nullptr;
 };
 [[maybe_unused]] constexpr Operands kU8 = {Elem::kU8, Elem::kU8};
 [[maybe_unused]] constexpr Operands kS16 = {Elem::kS16, Elem::kS16};
 [[maybe_unused]] constexpr Operands kS16S8 = {Elem::kS16, Elem::kU8};
+#if defined(EK_ARCH_X86)
+constexpr Operands kS16Inner = {Elem::kS16, Elem::kS16, a_terms_avx2};
+#endif
 
 // Every x86 row keeps int32 sums exact for every int8 weight, -128 included, and takes any m, n and k. Those of AVX-512
 // clip after the conversion to int32, so no product may leave it.
@@ -40,7 +45,8 @@ bool fits_no_minus_128(const QGemmProblem& problem) { return !problem.has_minus_
 
 constexpr int32_t ceil_div(int32_t value, int32_t step) { return (value + step - 1) / step; }
 
-/// What a row does per cycle. Fitted on Zen 5; other cores change the figures, seldom the order.
+/// What a row does per cycle. Fitted on Zen 5, the AVX2 rows on Zen 4; other cores change the figures, seldom the
+/// order.
 struct Rates {
   int32_t mr, nr, kr, lanes;
   double dots;    ///< k groups of one pixel and one vector of columns per cycle
@@ -54,6 +60,8 @@ constexpr double kNearWeights = 32768.0;  // bytes that stay in L1
 constexpr double kStream = 40.0;          // bytes of weights per cycle from L2
 [[maybe_unused]] constexpr double kFarWeights = 524288.0;  // bytes that stay in L2 from frame to frame
 [[maybe_unused]] constexpr double kFarStream = 10.0;       // bytes of weights per cycle from beyond
+[[maybe_unused]] constexpr double kPixelTerms = 3.0;       // cycles of a_terms per pixel
+[[maybe_unused]] constexpr double kElementTerms = 0.068;   // and per element of it
 
 /// Cycles of `m` pixels times one panel of `vectors`: the slower of dots and loads for each k group, and the epilogue.
 double panel_cycles(const Rates& row, int32_t m, int32_t vectors, int32_t groups, double tile) {
@@ -98,10 +106,15 @@ double predict_s16(const Rates& row, const QGemmProblem& problem, double bytes) 
   return widen + (cycles > stream ? cycles : stream);
 }
 double cycles_avx2(const QGemmProblem& problem) {
-  return predict_s16({6, 16, 2, 8, 1.7, 2.0, 1.8, 11.0}, problem, 2.0);
+  return predict_s16({6, 16, 2, 8, 1.61, 2.0, 1.8, 19.0}, problem, 2.0);
+}
+/// Half the multiplications, but each pixel's own terms first.
+double cycles_avx2_inner(const QGemmProblem& problem) {
+  const double terms = problem.m * (kPixelTerms + problem.k * kElementTerms);
+  return terms + predict_s16({4, 16, 4, 8, 0.915, 2.0, 1.8, 27.0}, problem, 2.0);
 }
 double cycles_avx2_s8(const QGemmProblem& problem) {
-  return predict_s16({6, 16, 2, 8, 1.6, 2.0, 1.8, 11.0}, problem, 1.0);
+  return predict_s16({6, 16, 2, 8, 1.52, 2.0, 1.8, 19.0}, problem, 1.0);
 }
 #endif
 #if defined(EK_ARCH_ARM)
@@ -114,7 +127,7 @@ double cycles_scalar(const QGemmProblem& problem) { return predict({4, 8, 1, 8, 
 
 const QGemmKernel kQGemmKernels[] = {
 #define EK_QGEMM_KERNEL(name, isa, elem, a_zero, mr, nr, kr, lanes, fits, cycles) \
-  {{#name, "qgemm", isa}, mr, nr, kr, lanes, elem.a, elem.weights, a_zero, fits, cycles, name},
+  {{#name, "qgemm", isa}, mr, nr, kr, lanes, elem.a, elem.weights, a_zero, fits, cycles, name, elem.a_terms},
 #include "kernels/qgemm/kernels.def"
 #undef EK_QGEMM_KERNEL
 };

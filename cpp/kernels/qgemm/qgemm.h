@@ -30,9 +30,15 @@ struct QGemmArgs {
   Requant out;
   uint8_t* y;                  ///< y[i * y_px + n]
   ptrdiff_t y_px;              ///< bytes
+  const int32_t* a_terms = nullptr;  ///< [m], for rows that have `a_terms`
 };
 
 using QGemmFn = void (*)(const QGemmArgs& args);
+
+/// What A alone contributes to the products of a row that multiplies by Winograd's inner product: for each of m pixels
+/// the sum over taps and k groups of a0 a2 + a1 a3, modulo 2^32. One call for all panels of a strip; `args.rows` and
+/// all sizes of A must be set.
+using ATermsFn = void (*)(const QGemmArgs& args, int32_t* terms);
 
 /// What a plan asks of a row before it chooses.
 struct QGemmProblem {
@@ -52,6 +58,7 @@ struct QGemmKernel {
   bool (*fits)(const QGemmProblem& problem);
   double (*cycles)(const QGemmProblem& problem);  ///< predicted, for one strip
   QGemmFn run;
+  ATermsFn a_terms = nullptr;  ///< null: none; else the weights' own share is in the packed bias
 };
 
 extern const QGemmKernel kQGemmKernels[];
@@ -70,7 +77,8 @@ size_t qgemm_panel_bytes(const QGemmKernel& kernel, int32_t kh, int32_t kw, int3
 
 /// Packs columns [first, first + columns) of OHWI weights `w` (int8, [N][kh][kw][kc]) into one panel:
 ///   [ky][kx][k / KR][column, rounded up to lanes][KR], zero padded; int8, or int16 for rows that
-/// multiply s16 by s16.
+/// multiply s16 by s16. Rows with `a_terms` (KR 4) have the first pairs of all columns before the second ones:
+///   [ky][kx][k / 4][pair][column, rounded up to lanes][2].
 /// A caller whose kw * kc elements are dense gives kw = 1 and kc = kw * kc.
 /// Also writes nr entries of bias (folded with the biased input zero point `input_zero`) and scale.
 void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t kw, int32_t kc, const int32_t* bias,

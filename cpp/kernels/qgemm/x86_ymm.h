@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The 256-bit tile of qgemm, 6 pixels x 16 columns, for the two files that differ only in how they multiply:
 /// x86_avx2.cc and x86_avxvnni.cc. In both a k group is 4 bytes of A (4 u8 or 2 s16) and a vector of weights for each
-/// 8 columns.
+/// 8 columns. x86_avx2_inner.cc shares its store and the cutting of a strip.
 ///
 /// `Dot` says how:  Dot::kElements of A per k group;  Dot::kSums sums that must be in flight to hide the latency;
 ///                  Dot::weights(w) = the vector at w, Dot::kWeights bytes before the next;
@@ -19,7 +19,20 @@
 namespace ek {
 namespace {
 
-constexpr int32_t kMr = 6;
+using TileFn = void (*)(const QGemmArgs& args, int32_t first);
+
+/// The strip, in tiles of at most kMr pixels that differ by at most one.
+template <int kMr>
+EK_INLINE void run_tiles(const QGemmArgs& args, const TileFn (&tiles)[kMr]) {
+  const int32_t count = (args.m + kMr - 1) / kMr;
+  const int32_t pixels = args.m / count, longer = args.m % count;  // the first `longer` tiles have one pixel more
+  int32_t first = 0;
+  for (int32_t i = 0; i < count; ++i) {
+    const int32_t mr = pixels + (i < longer);
+    tiles[mr - 1](args, first);
+    first += mr;
+  }
+}
 
 EK_INLINE __m256i load_x8(const uint8_t* w) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)); }
 
@@ -130,25 +143,15 @@ void tile(const QGemmArgs& args, int32_t first) {
   store(args, first, sum_s32x8);
 }
 
-using TileFn = void (*)(const QGemmArgs& args, int32_t first);
 template <typename Dot>
-constexpr TileFn kTiles[2][kMr] = {
+constexpr TileFn kTiles[2][6] = {
     {tile<Dot, 1, 1>, tile<Dot, 2, 1>, tile<Dot, 3, 1>, tile<Dot, 4, 1>, tile<Dot, 5, 1>, tile<Dot, 6, 1>},
     {tile<Dot, 1, 2>, tile<Dot, 2, 2>, tile<Dot, 3, 2>, tile<Dot, 4, 2>, tile<Dot, 5, 2>, tile<Dot, 6, 2>},
 };
 
-/// The strip, in tiles that differ by at most one pixel.
 template <typename Dot>
 EK_INLINE void run(const QGemmArgs& args) {
-  const TileFn* const tiles = kTiles<Dot>[args.n > 8];
-  const int32_t count = (args.m + kMr - 1) / kMr;
-  const int32_t pixels = args.m / count, longer = args.m % count;  // the first `longer` tiles have one pixel more
-  int32_t first = 0;
-  for (int32_t i = 0; i < count; ++i) {
-    const int32_t mr = pixels + (i < longer);
-    tiles[mr - 1](args, first);
-    first += mr;
-  }
+  run_tiles(args, kTiles<Dot>[args.n > 8]);
 }
 
 }  // namespace

@@ -113,6 +113,16 @@ struct Choice {
   double cycles;
   int32_t wide_batch, wide_rows;  // strips that share a pass over the weights, and the rows that they read
   uint64_t wide_row;              // elements of one widened row, slack included
+
+  /// Scratch: row pointers, then widened rows, then the pixels' own terms.
+  uint64_t rows_bytes() const { return align_line(static_cast<uint64_t>(shape.rows()) * sizeof(uint8_t*)); }
+  uint64_t wide_bytes() const {
+    return kernel->elem == Elem::kS16 ? static_cast<uint64_t>(wide_rows) * wide_row * 2 + 2 * kSlack : 0;
+  }
+  uint64_t terms_bytes() const {
+    if (kernel->a_terms == nullptr) return 0;
+    return static_cast<uint64_t>(wide_batch) * static_cast<uint64_t>(shape.m) * sizeof(int32_t);
+  }
 };
 
 /// Strips per pass over the weights of an s16 row.
@@ -128,6 +138,13 @@ int32_t batch_of(const Plan& plan, const OpView& op, const Choice& c, int32_t wi
 /// Predicted cycles of the thread with most to do, where `units` of so many cycles are shared.
 double slowest(int32_t units, double cycles, int32_t threads) {
   return static_cast<double>((units + threads - 1) / threads) * cycles;
+}
+
+/// The longest of pieces that differ by a pixel, none longer than `most`: a short rest would read all weights for a few
+/// pixels.
+int32_t alike(int32_t pixels, int32_t most) {
+  const int32_t pieces = (pixels + most - 1) / most;
+  return (pixels + pieces - 1) / pieces;
 }
 
 /// Pixels of the long row that each thread gets.
@@ -167,7 +184,7 @@ Choice choose(const Plan& plan, const OpView& op) {
   const bool wide = c.kernel->elem == Elem::kS16;
   c.by_panel = plan.threads > 1 && !kept && shares_panels(plan, *c.kernel, problem, p.groups, c.shape);
   int32_t most = c.by_panel ? c.shape.m : piece(plan, c.shape);
-  if (wide && most > kWideStrip) most = kWideStrip;
+  if (wide && most > kWideStrip) most = alike(most, kWideStrip);
   if (c.shape.long_row && !kept && (wide || most < c.shape.m)) cut_long_row(x, y, most, &c.shape);
   const Shape& s = c.shape;
   c.panels = {p.groups, columns, c.kernel->nr, 0, 0};
@@ -197,9 +214,7 @@ ek_status plan_conv(const Plan& plan, const OpView& op, Step* step, Error* error
   step->cycles = c.cycles;
   step->strips = c.by_panel ? p.groups * c.panels.count() : c.shape.strips;
   step->weights_bytes = c.panels.bytes();
-  step->scratch_bytes = align_line(static_cast<uint64_t>(c.shape.rows()) * sizeof(uint8_t*));
-  if (c.kernel->elem == Elem::kS16)
-    step->scratch_bytes += static_cast<uint64_t>(c.wide_rows) * c.wide_row * 2 + 2 * kSlack;
+  step->scratch_bytes = c.rows_bytes() + c.wide_bytes() + c.terms_bytes();
   return EK_OK;
 }
 
@@ -229,12 +244,13 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   c.groups = p.groups;
   c.kh = s.kh, c.sy = s.sy, c.dy = p.dh;
   c.widen = wide ? select_widen(plan.cap) : nullptr;
-  c.wide =
-      reinterpret_cast<int16_t*>(scratch + align_line(static_cast<uint64_t>(s.rows()) * sizeof(uint8_t*)) + kSlack);
+  c.wide = reinterpret_cast<int16_t*>(scratch + choice.rows_bytes() + kSlack);
   c.wide_row = static_cast<ptrdiff_t>(choice.wide_row);
   c.wide_batch = choice.wide_batch, c.wide_rows = choice.wide_rows;
   c.wide_window = (s.kh - 1) * p.dh + 1;
   c.wide_count = s.wide_count, c.wide_count_last = s.wide_count_last;
+  c.a_terms = choice.kernel->a_terms;
+  c.terms = reinterpret_cast<int32_t*>(scratch + choice.rows_bytes() + choice.wide_bytes());
 
   c.args.rows = c.rows;
   c.args.kh = s.rows(), c.args.kw = s.kw, c.args.kc = s.kc;

@@ -59,8 +59,14 @@ void multiply_s16(const ConvStep& c, int32_t first, int32_t end, int32_t panel, 
       const int32_t g = i / c.panels.count, p = i % c.panels.count;
       set_panel(c, g, p, &a);
       for (int32_t s = begin; s < past; ++s) {
-        if (i == panel || p == 0 || c.wide_batch > 1) set_wide_rows(c, s, g, a.kh);
+        const bool first_panel = i == panel || p == 0;  // of this strip and group
+        if (first_panel || c.wide_batch > 1) set_wide_rows(c, s, g, a.kh);
         a.m = s + 1 < c.strips ? c.m : c.m_last;
+        if (c.a_terms != nullptr) {
+          int32_t* const terms = c.terms + ptrdiff_t{s - begin} * c.m;
+          if (first_panel) c.a_terms(a, terms);
+          a.a_terms = terms;
+        }
         a.y = c.y.at(s) + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
         c.run(a);
       }
