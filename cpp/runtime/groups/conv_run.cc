@@ -4,7 +4,8 @@
 /// u8 rows read the arena; panels are the outer loop, so that one stays in L1 while all strips pass. s16 rows read
 /// widened input rows, few at a time and each widened once per call: weights that L2 holds are read again for every
 /// strip; larger ones for every batch of strips, as many as conv.cc gives room for. A fused group calls strip by strip
-/// and so widens again what two strips share.
+/// and so widens again what two strips share. Rows of Winograd's inner product get what A alone contributes to a strip,
+/// computed before its first panel.
 #include "runtime/groups/groups.h"
 
 namespace ek {
