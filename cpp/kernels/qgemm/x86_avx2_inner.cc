@@ -83,7 +83,10 @@ void tile(const QGemmArgs& args, int32_t first) {
     for (int32_t kx = 0; kx < args.kw; ++kx) {
       const uint8_t* a[MR];
       EK_UNROLL
-      for (int p = 0; p < MR; ++p) a[p] = args.rows[ky] + (first + p) * args.a_px + kx * args.a_kx;
+      for (int p = 0; p < MR; ++p) {
+        a[p] = args.rows[ky] + (first + p) * args.a_px + kx * args.a_kx;
+        __asm__("" : "+r"(a[p]));  // else clang computes each from the one before, anew in every k group
+      }
       const ptrdiff_t end = 2 * ptrdiff_t{args.kc};
       for (ptrdiff_t at = 0; at < end; at += 2 * kGroup, w += 64 * V) {
         if constexpr (kFetch) {
