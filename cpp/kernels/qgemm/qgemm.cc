@@ -60,6 +60,7 @@ constexpr double kNearWeights = 32768.0;  // bytes that stay in L1
 constexpr double kStream = 40.0;          // bytes of weights per cycle from L2
 [[maybe_unused]] constexpr double kFarWeights = 524288.0;  // bytes that stay in L2 from frame to frame
 [[maybe_unused]] constexpr double kFarStream = 10.0;       // bytes of weights per cycle from beyond
+[[maybe_unused]] constexpr double kFreshPanel = 160.0;     // cycles
 [[maybe_unused]] constexpr double kPixelTerms = 3.0;       // cycles of a_terms per pixel
 [[maybe_unused]] constexpr double kElementTerms = 0.068;   // and per element of it
 
@@ -95,7 +96,7 @@ double cycles_avx512vnni_k32(const QGemmProblem& problem) {
 double cycles_avx512vnni_m1(const QGemmProblem& problem) {
   return predict({1, 128, 4, 16, 2.0, 2.0, 1.65, 14.0}, problem);
 }
-double cycles_avxvnni(const QGemmProblem& problem) { return predict({6, 16, 4, 8, 2.0, 2.0, 1.8, 11.0}, problem); }
+double cycles_avxvnni(const QGemmProblem& problem) { return predict({6, 16, 4, 8, 2.0, 2.0, 1.8, 9.0}, problem); }
 double cycles_avxvnni_m1(const QGemmProblem& problem) { return predict({1, 64, 4, 8, 2.0, 2.0, 1.8, 11.0}, problem); }
 /// Of an AVX2 row whose panel holds `bytes` per weight: with the widening of A, and no faster than weights arrive.
 double predict_s16(const Rates& row, const QGemmProblem& problem, double bytes) {
@@ -106,15 +107,16 @@ double predict_s16(const Rates& row, const QGemmProblem& problem, double bytes) 
   return widen + (cycles > stream ? cycles : stream);
 }
 double cycles_avx2(const QGemmProblem& problem) {
-  return predict_s16({6, 16, 2, 8, 1.61, 2.0, 1.8, 19.0}, problem, 2.0);
+  return predict_s16({6, 16, 2, 8, 1.61, 2.0, 1.8, 14.0}, problem, 2.0);
 }
-/// Half the multiplications, but each pixel's own terms first.
+/// Half the multiplications, but each pixel's own terms first, and fewer pixels to hide a panel that is not yet in L1.
 double cycles_avx2_inner(const QGemmProblem& problem) {
   const double terms = problem.m * (kPixelTerms + problem.k * kElementTerms);
-  return terms + predict_s16({4, 16, 4, 8, 0.915, 2.0, 1.8, 27.0}, problem, 2.0);
+  return terms + kFreshPanel * ceil_div(problem.n, 16) +
+         predict_s16({4, 16, 4, 8, 0.915, 2.0, 1.8, 24.0}, problem, 2.0);
 }
 double cycles_avx2_s8(const QGemmProblem& problem) {
-  return predict_s16({6, 16, 2, 8, 1.52, 2.0, 1.8, 19.0}, problem, 1.0);
+  return predict_s16({6, 16, 2, 8, 1.52, 2.0, 1.8, 14.0}, problem, 1.0);
 }
 #endif
 #if defined(EK_ARCH_ARM)

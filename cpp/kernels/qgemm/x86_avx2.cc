@@ -39,6 +39,7 @@ struct DotS16 {
   static constexpr int kSums = 2;      // only the addition is in the chain
   static constexpr int kWeights = 32;  // bytes of a vector
   static constexpr int kAhead = 0;
+  static constexpr bool kSpare = false;
   static EK_MEMBER __m256i weights(const uint8_t* w) { return load_x8(w); }
   static EK_MEMBER __m256i add(__m256i sum_s32x8, __m256i a_s16x16, __m256i w_s16x16) {
     return _mm256_add_epi32(sum_s32x8, _mm256_madd_epi16(a_s16x16, w_s16x16));

@@ -66,9 +66,8 @@ EK_INLINE void inner_group(const uint8_t* const (&a)[MR], ptrdiff_t at, const ui
   }
 }
 
-template <bool kFetch, int MR, int V>
-void tile(const QGemmArgs& args, int32_t first) {
-  __m256i sum_s32x8[MR][V];
+template <int MR, int V>
+EK_INLINE void start_sums(const QGemmArgs& args, int32_t first, __m256i (&sum_s32x8)[MR][V]) {
   EK_UNROLL
   for (int p = 0; p < MR; ++p) {
     const __m256i a_s32x8 = _mm256_set1_epi32(args.a_terms[first + p]);
@@ -78,6 +77,12 @@ void tile(const QGemmArgs& args, int32_t first) {
       sum_s32x8[p][v] = _mm256_sub_epi32(bias_s32x8, a_s32x8);
     }
   }
+}
+
+template <bool kFetch, int MR, int V>
+void tile(const QGemmArgs& args, int32_t first) {
+  __m256i sum_s32x8[MR][V];
+  start_sums(args, first, sum_s32x8);
   const uint8_t* w = static_cast<const uint8_t*>(args.w);
   for (int32_t ky = 0; ky < args.kh; ++ky) {
     for (int32_t kx = 0; kx < args.kw; ++kx) {
@@ -97,12 +102,37 @@ void tile(const QGemmArgs& args, int32_t first) {
       }
     }
   }
-  EK_UNROLL
-  for (int p = 0; p < MR; ++p) {
-    EK_UNROLL
-    for (int v = 0; v < V; ++v) hold(sum_s32x8[p][v]);
-  }
+  hold_all(sum_s32x8);
   store(args, first, sum_s32x8);
+}
+
+template <bool kFetch, int V>
+int32_t full_inner_tiles(const QGemmArgs& args) {
+  const ptrdiff_t end = 2 * ptrdiff_t{args.kc};
+  const uint8_t* a[kMost];
+  EK_UNROLL
+  for (int p = 0; p < kMost; ++p) a[p] = args.rows[0] + p * args.a_px;
+  int32_t first = 0;
+  for (; first + kMost <= args.m; first += kMost) {
+    __m256i sum_s32x8[kMost][V];
+    start_sums(args, first, sum_s32x8);
+    const uint8_t* w = static_cast<const uint8_t*>(args.w);
+    for (ptrdiff_t at = 0; at < end; at += 2 * kGroup, w += 64 * V) {
+      if constexpr (kFetch) {
+        _mm_prefetch(reinterpret_cast<const char*>(w + kAhead), _MM_HINT_T0);
+        if (V == 2) _mm_prefetch(reinterpret_cast<const char*>(w + kAhead + 64), _MM_HINT_T0);
+      }
+      inner_group(a, at, w, sum_s32x8);
+    }
+    hold_all(sum_s32x8);
+    store(args, first, sum_s32x8);
+    EK_UNROLL
+    for (int p = 0; p < kMost; ++p) {
+      a[p] += kMost * args.a_px;
+      __asm__("" : "+r"(a[p]));
+    }
+  }
+  return first;
 }
 
 template <bool kFetch>
@@ -110,6 +140,14 @@ constexpr TileFn kInnerTiles[2][kMost] = {
     {tile<kFetch, 1, 1>, tile<kFetch, 2, 1>, tile<kFetch, 3, 1>, tile<kFetch, 4, 1>},
     {tile<kFetch, 1, 2>, tile<kFetch, 2, 2>, tile<kFetch, 3, 2>, tile<kFetch, 4, 2>},
 };
+
+template <bool kFetch>
+EK_INLINE void run_inner(const QGemmArgs& args) {
+  const TileFn(&tiles)[kMost] = kInnerTiles<kFetch>[args.n > 8];
+  if (args.kh * args.kw > 1 || args.m < 2 * kMost) return run_tiles(args, tiles);
+  const int32_t first = args.n > 8 ? full_inner_tiles<kFetch, 2>(args) : full_inner_tiles<kFetch, 1>(args);
+  if (first < args.m) tiles[args.m - first - 1](args, first);
+}
 
 /// a0 a2 + a1 a3 of the k groups whose halves are the even and odd 4 bytes of two vectors, added to 32-bit lanes.
 EK_INLINE __m256i add_terms(__m256i sum_s32x8, __m256i first_s16x16, __m256i second_s16x16) {
@@ -150,8 +188,8 @@ EK_INLINE void pixel_terms(const QGemmArgs& args, const ptrdiff_t (&pixel)[4], _
 }  // namespace
 
 void qgemm_s16_4x16x4_avx2(const QGemmArgs& args) {
-  if (args.kh * args.kw * args.kc > kNearDepth) return run_tiles(args, kInnerTiles<true>[args.n > 8]);
-  run_tiles(args, kInnerTiles<false>[args.n > 8]);
+  if (args.kh * args.kw * args.kc > kNearDepth) return run_inner<true>(args);
+  run_inner<false>(args);
 }
 
 /// Four pixels at a time; of the last four some may be one pixel again. Reads the elements of A that the row reads.

@@ -6,6 +6,7 @@
 /// `Dot` says how:  Dot::kElements of A per k group;  Dot::kSums sums that must be in flight to hide the latency;
 ///                  Dot::weights(w) = the vector at w, Dot::kWeights bytes before the next;
 ///                  Dot::kAhead = bytes of weights fetched ahead of their use, 0: none;
+///                  Dot::kSpare = whether a register is left beside sums, weights and broadcast;
 ///                  Dot::add(sum, a, w) = sum + a . w in every 32-bit lane.
 ///
 /// Registers: 12 sums, 2 weights, 1 broadcast, 1 product (AVX2) = 16. A strip is cut into tiles that differ by at
@@ -35,6 +36,12 @@ EK_INLINE void run_tiles(const QGemmArgs& args, const TileFn (&tiles)[kMr]) {
 }
 
 EK_INLINE __m256i load_x8(const uint8_t* w) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)); }
+
+template <int MR, int V>
+EK_INLINE void hold_all(__m256i (&v)[MR][V]) {
+  EK_UNROLL
+  for (int i = 0; i < MR * V; ++i) hold(v[i / V][i % V]);
+}
 
 /// One k group: sum[p][v] += a(p) . w(v) for MR pixels, `stride` bytes apart, and V vectors of columns.
 template <typename Dot, int MR, int V>
@@ -149,9 +156,41 @@ constexpr TileFn kTiles[2][6] = {
     {tile<Dot, 1, 2>, tile<Dot, 2, 2>, tile<Dot, 3, 2>, tile<Dot, 4, 2>, tile<Dot, 5, 2>, tile<Dot, 6, 2>},
 };
 
+/// The full tiles of a strip of one tap. All are one loop, so that the core overlaps the requantisation of one with the
+/// dots of the next, which lie too far down the instruction stream behind a call. Returns the pixels done.
+template <typename Dot, int MR, int V>
+int32_t full_tiles(const QGemmArgs& args) {
+  constexpr int kBases = (MR + 2) / 3;
+  const uint8_t* a[kBases];
+  EK_UNROLL
+  for (int b = 0; b < kBases; ++b) a[b] = args.rows[0] + 3 * b * args.a_px;
+  const ptrdiff_t end = ptrdiff_t{args.kc} * (4 / Dot::kElements);  // bytes of A
+  int32_t first = 0;
+  for (; first + MR <= args.m; first += MR) {
+    __m256i sum_s32x8[MR][V];
+    EK_UNROLL
+    for (int i = 0; i < MR * V; ++i) {
+      sum_s32x8[i / V][i % V] = load_x8(reinterpret_cast<const uint8_t*>(args.bias + 8 * (i % V)));
+    }
+    const uint8_t* w = static_cast<const uint8_t*>(args.w);
+    for (ptrdiff_t at = 0; at < end; at += 4, w += Dot::kWeights * V) {
+      dot_group<Dot>(a, at, args.a_px, w, sum_s32x8);
+      if constexpr (Dot::kSpare) hold_all(sum_s32x8);
+    }
+    hold_all(sum_s32x8);
+    store(args, first, sum_s32x8);
+    EK_UNROLL
+    for (int b = 0; b < kBases; ++b) a[b] += MR * args.a_px;
+  }
+  return first;
+}
+
 template <typename Dot>
 EK_INLINE void run(const QGemmArgs& args) {
-  run_tiles(args, kTiles<Dot>[args.n > 8]);
+  const TileFn(&tiles)[6] = kTiles<Dot>[args.n > 8];
+  if (args.kh * args.kw > 1 || args.m < 12) return run_tiles(args, tiles);
+  int32_t first = args.n > 8 ? full_tiles<Dot, 6, 2>(args) : full_tiles<Dot, 12, 1>(args);
+  for (; first < args.m; first += 6) tiles[args.m - first < 6 ? args.m - first - 1 : 5](args, first);
 }
 
 }  // namespace
