@@ -6,10 +6,10 @@
 ///   kDots    int8 [block][group][vector][lane][4]    4 taps of one channel to a 32-bit lane
 ///   kPairs   int16 [block][group][vector][lane][2]   2 taps of one channel to a 32-bit lane
 ///
-/// A block is one vector with the channels in order, or four: the ISA rows interleave the bytes of these with unpack
-/// instructions, which work inside 128-bit lanes, so channel i meets vector (i % 16) / 4, lane 4 * (i / 16) + i % 4.
-/// Channels left at the end are done by single vectors. kDense is kDots with one block, in which the channels repeat.
-/// Bias and scale have the order of the lanes.
+/// A block is one vector with the channels in order, or for kDots four: the ISA rows interleave the bytes of these with
+/// unpack instructions, which work inside 128-bit lanes, so channel i meets vector (i % 16) / 4, lane
+/// 4 * (i / 16) + i % 4. Channels left at the end are done by single vectors. kDense is kDots with one block, in which
+/// the channels repeat. Bias and scale have the order of the lanes.
 /// The tables below say which tap stands in which element of a group; -1 is a zero.
 #include <cstring>
 
@@ -21,7 +21,7 @@ namespace {
 /// Taps ky * kw + kx of the elements of each group.
 struct Groups {
   int32_t count;
-  int8_t tap[13][4];
+  int8_t tap[16][4];
 };
 
 // 3x3: a column of 3 taps per group.
@@ -37,9 +37,11 @@ constexpr Groups kDots5 = {7,
                             {21, 22, 23, 24},
                             {-1, -1, -1, 20}}};
 
-// By pairs: rows two at a time, then the last row in twos from its right end.
-constexpr Groups kPairs3 = {5, {{0, 3}, {1, 4}, {2, 5}, {7, 8}, {-1, 6}}};
-constexpr Groups kPairs5 = {13,
+// By pairs: columns of rows two at a time; then the last row, whose columns x86_avx2.cc takes in twos: at stride 1 they
+// are kx - 1, kx of one output or another for each kx = 0..kw, at stride 2 for every other.
+constexpr Groups kPairs3 = {7, {{0, 3}, {1, 4}, {2, 5}, {-1, 6}, {6, 7}, {7, 8}, {8, -1}}};
+constexpr Groups kPairs3Stride2 = {5, {{0, 3}, {1, 4}, {2, 5}, {-1, 6}, {7, 8}}};
+constexpr Groups kPairs5 = {16,
                             {{0, 5},
                              {10, 15},
                              {1, 6},
@@ -50,12 +52,32 @@ constexpr Groups kPairs5 = {13,
                              {13, 18},
                              {4, 9},
                              {14, 19},
-                             {23, 24},
+                             {-1, 20},
+                             {20, 21},
                              {21, 22},
-                             {-1, 20}}};
+                             {22, 23},
+                             {23, 24},
+                             {24, -1}}};
+constexpr Groups kPairs5Stride2 = {13,
+                                   {{0, 5},
+                                    {10, 15},
+                                    {1, 6},
+                                    {11, 16},
+                                    {2, 7},
+                                    {12, 17},
+                                    {3, 8},
+                                    {13, 18},
+                                    {4, 9},
+                                    {14, 19},
+                                    {-1, 20},
+                                    {21, 22},
+                                    {23, 24}}};
 
 const Groups& groups_of(const DwConvKernel& kernel, const DwConvProblem& p) {
-  if (kernel.form == DwConvForm::kPairs) return p.kh == 3 ? kPairs3 : kPairs5;
+  if (kernel.form == DwConvForm::kPairs) {
+    if (p.sx == 2) return p.kh == 3 ? kPairs3Stride2 : kPairs5Stride2;
+    return p.kh == 3 ? kPairs3 : kPairs5;
+  }
   return p.kh == 3 ? kDots3 : kDots5;
 }
 
@@ -64,10 +86,11 @@ size_t taps(const DwConvProblem& p) {
   return static_cast<size_t>(p.parts) * static_cast<size_t>(p.kh) * static_cast<size_t>(p.kw);
 }
 
-/// Places that the channels fill when several pixels are taken for one, 0 where none are. Channels that half fill a
-/// block or a vector stand there twice if the stride is 1; in a dense block as often as they fit.
+/// Places that the channels fill when several pixels are taken for one, 0 where none are. Dots of channels that half
+/// fill a block or a vector stand there twice if the stride is 1; in a dense block as often as they fit.
 int32_t repeated(const DwConvKernel& kernel, const DwConvProblem& p) {
   if (kernel.form == DwConvForm::kDense) return kernel.block;
+  if (kernel.form == DwConvForm::kPairs) return 0;
   return p.sx == 1 && (2 * p.c == kernel.block || 2 * p.c == kernel.lanes) ? 2 * p.c : 0;
 }
 

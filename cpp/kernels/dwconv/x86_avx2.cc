@@ -1,24 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-/// dwconv for AVX2: 3x3 and 5x5, strides 1 and 2, 32 or 8 channels at a time. The loop is in x86_block.h.
+/// dwconv for AVX2: 3x3 and 5x5, strides 1 and 2, in two loops: sums of 8 channels at a time into a buffer in L1, then
+/// requantisation from there, 32 bytes at a time.
 ///
-///   y(x, c) = requant(bias(c) + sum over ky, kx of rows[ky][(x*s + kx)*px + c] * w(ky, kx, c), scale(c))
+///   y(x, c) = requant(bias(c) + sum over ky, kx of rows[ky][(x*S + kx)*px + c] * w(ky, kx, c), scale(c))
 ///
-///   instruction                    per cycle, Zen 5 / Haswell    for 32 outputs of 3x3, stride 1 / 2
-///   VPUNPCK{L,H}BW       y, y, y          4 / 1     bytes of two rows to 16 bits    12 / 24
-///   VPMADDWD             y, y, m256       2 / 1     2 taps of 8 channels            20 / 20
+///   instruction                   per cycle, Zen 4 / Haswell    for 32 outputs of 3x3, stride 1 / 2
+///   VPUNPCKLBW           x, x, m128       3 / 1     taps side by side               12 / 12
+///   VPMOVZXBW            y, x             2 / 1     ... as 16 bits                  12 / 12
+///   VPMADDWD             y, y, y          2 / 1     2 taps of 8 channels            20 / 20
 ///   VPADDD               y, y, y          4 / 2                                     20 / 20
-///   VCVTDQ2PS .. VPMAXUB y                2 / 1     requantise                      19 / 19
+///   VMOVDQA              m256, y          1 / 1     sums                             4 /  4
+///   VCVTDQ2PS .. VPERMD  y                2 / 1     requantise                      20 / 20
 ///
-/// Why not VPMADDUBSW: it saturates where 255 * (w0 + w1) leaves int16. Widening first costs 4 unpacks for 8 dots.
+/// Two loops, since one keeps neither its weights in registers nor its requantisation, some 20 cycles from sum to byte,
+/// out of the way of the next products.
 ///
-/// Bounds: VPMADDWD of bytes and int8 weights is at most 2 * 255 * 128 in size, exact. Sums wrap modulo 2^32; the
-/// true sum fits int32 (proved by the verifier).
+/// Algebra: rows go two at a time, a column of both to a 32-bit lane; of the row left over, two neighbouring columns.
+/// A step takes two columns, near and far, to every output they touch, so at stride 1 each is interleaved once. Where
+/// an output has one of the two only, the other's weight is 0 (pack.cc).
+/// Why not VPMADDUBSW: it saturates where 255 * (w0 + w1) leaves int16.
+///
+/// Bounds: VPMADDWD of bytes and int8 weights, or sums of two int8 weights, is exact. Sums wrap modulo 2^32; the true
+/// sum fits int32 (proved by the verifier). Products are below 2^30 (fits), so they are clipped after the conversion to
+/// int32: saturation on the way to bytes keeps their order.
+/// Memory: reads up to 15 bytes behind a pixel's last channel (arena slack), packed weights, bias and scale; 8 kB of
+/// stack; writes m x c bytes.
 #include <immintrin.h>
 
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/dwconv/x86_ymm.h"
+// clang-format off: dwconv.h after the isa header, as in the other files
+#include "kernels/isa/x86_avx2.h"
+#include "kernels/dwconv/dwconv.h"
+// clang-format on
 
 namespace ek {
 
@@ -27,44 +42,238 @@ void dwconv_u8_5x5_avx2(const DwConvArgs& args);
 
 namespace {
 
-struct Avx2 : Ymm {
-  static constexpr int kTaps = 2;
+constexpr int32_t kLanes = 8;
+constexpr int32_t kSums = 2048;  ///< of the buffer
+constexpr int32_t kFill = 1024;  ///< that channels are added up to, so that the buffer takes little of L1
 
-  /// N = 4: bytes of the two rows alternating, of channels 16l + 0..7 and of 16l + 8..15.
-  template <int N>
-  struct Taps {
-    Vector v[N == 4 ? 2 : 1];
-  };
+EK_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
-  template <int K>
-  static EK_MEMBER void interleave(const uint8_t* const (&row)[2], Taps<4>& taps) {
-    __m256i a_u8x32 = load(row[0]), b_u8x32 = load(row[1]);
-    hold(a_u8x32), hold(b_u8x32);
-    taps.v[0] = _mm256_unpacklo_epi8(a_u8x32, b_u8x32);
-    taps.v[1] = _mm256_unpackhi_epi8(a_u8x32, b_u8x32);
-  }
+/// Without it GCC computes the addresses of all blocks and weights ahead and keeps them in memory.
+template <typename T>
+EK_INLINE T* in_register(T* p) {
+  __asm__("" : "+r"(p));
+  return p;
+}
 
-  static EK_MEMBER Vector vector(const Taps<4>& taps, int j) {
-    const __m256i half_u8x32 = taps.v[j / 2], zero = _mm256_setzero_si256();
-    return j % 2 == 0 ? _mm256_unpacklo_epi8(half_u8x32, zero) : _mm256_unpackhi_epi8(half_u8x32, zero);
-  }
+template <int K, int S>
+struct Shape {
+  static constexpr int kPairs = K / 2;  ///< of rows
+  static constexpr int kLive = (K + 1) / S;  ///< outputs that two columns touch
+  static constexpr int kDone = 2 / S;  ///< outputs that they finish
+  static constexpr int kGroups = kPairs * K + kLive;
+  static constexpr int32_t kPixels = 64 / S;  ///< at once, so that rows stay in L1 from block to block
+  static constexpr bool kHeld = K == 3;  ///< registers are enough for the weights
+};
 
-  template <int K>
-  static EK_MEMBER void interleave(const uint8_t* const (&row)[2], Taps<1>& taps) {
-    taps.v[0] = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(load_u8x8(row[0]), load_u8x8(row[1])));
-  }
+/// 8 channels: their constants, and where they are in their rows.
+template <int K, int S>
+struct Block {
+  const uint8_t* row[K];  ///< next near column
+  ptrdiff_t px;
+  const __m256i* w;  ///< [kGroups]
+  const int32_t* bias;
+  __m256i held[Shape<K, S>::kHeld ? Shape<K, S>::kGroups : 1];
 
-  static EK_MEMBER Vector vector(const Taps<1>& taps, int) { return taps.v[0]; }
-
-  static EK_MEMBER Vector dot(Vector sum_s32x8, Vector taps_s16x16, Vector w_s16x16) {
-    return _mm256_add_epi32(sum_s32x8, _mm256_madd_epi16(taps_s16x16, w_s16x16));
+  template <bool kHeld>
+  EK_MEMBER __m256i weights(int group) const {
+    return kHeld ? held[kHeld ? group : 0] : load(w + group);
   }
 };
 
+/// 8 channels of two pixels, side by side.
+EK_INLINE __m256i taps_s16x16(const uint8_t* a, const uint8_t* b) {
+  const __m128i a_u8x8 = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(a));
+  const __m128i b_u8x16 = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b));
+  return _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a_u8x8, b_u8x16));
+}
+
+EK_INLINE __m256i dot(__m256i sum_s32x8, __m256i taps_s16x16, __m256i w_s16x16) {
+  return _mm256_add_epi32(sum_s32x8, _mm256_madd_epi16(taps_s16x16, w_s16x16));
+}
+
+/// Adds the next two columns, or one of them, to the outputs kFrom..kTo - 1 of those they touch. Output 0 is the next
+/// to finish; those that begin start with the bias.
+template <int kFrom, int kTo, bool kNear, bool kFar, bool kHeld, int K, int S, int kLive>
+EK_INLINE void add_columns(__m256i (&sum_s32x8)[kLive], Block<K, S>& b) {
+  constexpr int kPairs = Shape<K, S>::kPairs;
+  __m256i near[kPairs], far[kPairs];
+  EK_UNROLL
+  for (int i = 0; i < kPairs; ++i) {
+    if (kNear) near[i] = taps_s16x16(b.row[2 * i], b.row[2 * i + 1]);
+    if (kFar) far[i] = taps_s16x16(b.row[2 * i] + b.px, b.row[2 * i + 1] + b.px);
+  }
+  const __m256i last = taps_s16x16(b.row[K - 1] + (kNear ? 0 : b.px), b.row[K - 1] + (kFar ? b.px : 0));
+  EK_UNROLL
+  for (int o = kFrom; o < kTo; ++o) {
+    const int kx = K - S - S * o;  // of the near column
+    __m256i acc_s32x8 = kx < 1 ? load(b.bias) : sum_s32x8[o];
+    EK_UNROLL
+    for (int i = 0; i < kPairs; ++i) {
+      if (kNear && kx >= 0) acc_s32x8 = dot(acc_s32x8, near[i], b.template weights<kHeld>(kx * kPairs + i));
+      if (kFar && kx + 1 < K) acc_s32x8 = dot(acc_s32x8, far[i], b.template weights<kHeld>((kx + 1) * kPairs + i));
+    }
+    sum_s32x8[o] = dot(acc_s32x8, last, b.template weights<kHeld>(kPairs * K + kLive - 1 - o));
+  }
+}
+
+/// Moves on by two columns.
+template <int K, int S, int kLive>
+EK_INLINE void advance(__m256i (&sum_s32x8)[kLive], Block<K, S>& b) {
+  constexpr int kDone = Shape<K, S>::kDone;
+  EK_UNROLL
+  for (int o = kDone; o < kLive; ++o) sum_s32x8[o - kDone] = sum_s32x8[o];
+  EK_UNROLL
+  for (int ky = 0; ky < K; ++ky) b.row[ky] = in_register(b.row[ky] + 2 * b.px);
+  b.bias = in_register(b.bias);
+  if (!Shape<K, S>::kHeld) b.w = in_register(b.w);
+}
+
+template <int kDone, int kLive>
+EK_INLINE int32_t* put(int32_t* to, const __m256i (&sum_s32x8)[kLive]) {
+  EK_UNROLL
+  for (int o = 0; o < kDone; ++o) _mm256_store_si256(reinterpret_cast<__m256i*>(to) + o, sum_s32x8[o]);
+  return to + kLanes * kDone;
+}
+
+/// The sums of m outputs of one block, to[m][kLanes]. At stride 2 the near column of the first step is left of the row.
+template <int K, int S>
+EK_INLINE void add_block(Block<K, S> b, int32_t m, int32_t* to) {
+  using Of = Shape<K, S>;
+  constexpr int kLive = Of::kLive, kDone = Of::kDone;
+  __m256i sum_s32x8[kLive];
+  add_columns<K / 2 * kDone, kLive, S == 1, true, false>(sum_s32x8, b);
+  advance(sum_s32x8, b);
+  if (K == 5) {
+    add_columns<kDone, kLive, true, true, false>(sum_s32x8, b);
+    advance(sum_s32x8, b);
+  }
+  if (Of::kHeld) {
+    EK_UNROLL
+    for (int i = 0; i < Of::kGroups; ++i) b.held[i] = load(b.w + i);
+  }
+  for (; m > kDone; m -= kDone) {
+    add_columns<0, kLive, true, true, Of::kHeld>(sum_s32x8, b);
+    to = put<kDone>(to, sum_s32x8);
+    advance(sum_s32x8, b);
+  }
+  if (m == kDone) {
+    add_columns<0, kDone, true, true, false>(sum_s32x8, b);
+    put<kDone>(to, sum_s32x8);
+  } else {
+    add_columns<0, 1, true, false, false>(sum_s32x8, b);
+    put<1>(to, sum_s32x8);
+  }
+}
+
+/// Sums of channels first..end - 1 of m outputs from x on, to[block][m][kLanes]. A function of its own, as is `finish`,
+/// so that GCC allots its registers alone.
+template <int K, int S>
+__attribute__((noinline)) void add_up(const DwConvArgs& args, int32_t x, int32_t m, int32_t first, int32_t end,
+                                      int32_t* to) {
+  constexpr int kGroups = Shape<K, S>::kGroups;
+  Block<K, S> b;
+  b.px = args.in_px;
+  b.w = static_cast<const __m256i*>(args.w) + first / kLanes * kGroups;
+  b.bias = args.bias + first;
+  EK_UNROLL
+  for (int ky = 0; ky < K; ++ky) b.row[ky] = args.rows[ky] + first + (S == 1 ? x : 2 * x - 1) * b.px;
+  for (; first < end; first += kLanes, to += kLanes * m) {
+    add_block(b, m, to);
+    EK_UNROLL
+    for (int ky = 0; ky < K; ++ky) b.row[ky] = in_register(b.row[ky] + kLanes);
+    b.w += kGroups;
+    b.bias += kLanes;
+  }
+}
+
+struct Rounding {
+  __m256i zero_s16x16, lo_u8x32, hi_u8x32;
+};
+
+/// Four vectors of sums to bytes [a0..a7 | b0..b7 | c0..c7 | d0..d7]; kPlain: zero is 0 and no byte is out of bounds.
+template <bool kPlain>
+EK_INLINE __m256i bytes_u8x32(const int32_t* const (&sum)[4], const __m256 (&scale_f32x8)[4], const Rounding& r) {
+  __m256i q_s32x8[4];
+  EK_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    q_s32x8[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(load(sum[i])), scale_f32x8[i]));
+  }
+  __m256i ab_s16x16 = _mm256_packs_epi32(q_s32x8[0], q_s32x8[1]);
+  __m256i cd_s16x16 = _mm256_packs_epi32(q_s32x8[2], q_s32x8[3]);
+  if (!kPlain) {
+    ab_s16x16 = _mm256_adds_epi16(ab_s16x16, r.zero_s16x16);
+    cd_s16x16 = _mm256_adds_epi16(cd_s16x16, r.zero_s16x16);
+  }
+  __m256i u_u8x32 = _mm256_packus_epi16(ab_s16x16, cd_s16x16);
+  if (!kPlain) u_u8x32 = _mm256_min_epu8(_mm256_max_epu8(u_u8x32, r.lo_u8x32), r.hi_u8x32);
+  return _mm256_permutevar8x32_epi32(u_u8x32, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+/// 4 / kPixels blocks of m pixels, kPixels at a time; of a lone block the first `valid` channels. Behind the last
+/// pixel the last one is computed again and not stored.
+template <int kPixels, bool kPlain>
+EK_INLINE void finish_blocks(const DwConvArgs& args, int32_t m, int32_t valid, const int32_t* sums, const float* scale,
+                             uint8_t* y, const Rounding& r) {
+  constexpr int kBlocks = 4 / kPixels;
+  __m256 scale_f32x8[4];
+  EK_UNROLL
+  for (int i = 0; i < 4; ++i) scale_f32x8[i] = _mm256_loadu_ps(scale + i % kBlocks * kLanes);
+  for (int32_t x = 0; x < m; x += kPixels, y += kPixels * args.y_px) {
+    const int32_t *sum[4], *block = sums + ptrdiff_t{x} * kLanes;
+    EK_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const ptrdiff_t px = i / kBlocks < m - x ? i / kBlocks : m - x - 1;
+      sum[i] = block + (i % kBlocks * ptrdiff_t{m} + px) * kLanes;
+    }
+    const __m256i u_u8x32 = bytes_u8x32<kPlain>(sum, scale_f32x8, r);
+    const __m128i half_u8x16[2] = {_mm256_castsi256_si128(u_u8x32), _mm256_extracti128_si256(u_u8x32, 1)};
+    if (kPixels == 1) _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), u_u8x32);
+    EK_UNROLL
+    for (int i = 0; kPixels > 1 && i < kPixels; ++i) {
+      if (i >= m - x) return;
+      const __m128i u_u8x16 = half_u8x16[i / (kPixels / 2)];
+      if (kPixels == 2) _mm_storeu_si128(reinterpret_cast<__m128i*>(y + i * args.y_px), u_u8x16);
+      if (kPixels == 4) store_u8x8(y + i * args.y_px, i % 2 ? _mm_unpackhi_epi64(u_u8x16, u_u8x16) : u_u8x16, valid);
+    }
+  }
+}
+
+/// Bytes of channels c..end - 1 of m outputs from x on, from what add_up left.
+template <bool kPlain>
+__attribute__((noinline)) void finish(const DwConvArgs& args, int32_t x, int32_t m, int32_t c, int32_t end,
+                                      const int32_t* sums, const Rounding& r) {
+  uint8_t* y = args.y + x * args.y_px;
+  for (; end - c >= 32; c += 32, sums += 32 * m) finish_blocks<1, kPlain>(args, m, 8, sums, args.scale + c, y + c, r);
+  if (end - c >= 16) {
+    finish_blocks<2, kPlain>(args, m, 8, sums, args.scale + c, y + c, r);
+    c += 16, sums += 16 * m;
+  }
+  for (; c < end; c += 8, sums += 8 * m) finish_blocks<4, kPlain>(args, m, end - c, sums, args.scale + c, y + c, r);
+}
+
+template <int K, int S>
+void row(const DwConvArgs& args) {
+  alignas(32) int32_t sums[kSums];
+  const int32_t lo = static_cast<int32_t>(args.out.lo) + args.out.zero;
+  const int32_t hi = static_cast<int32_t>(args.out.hi) + args.out.zero;
+  const Rounding r = {_mm256_set1_epi16(static_cast<int16_t>(args.out.zero)), _mm256_set1_epi8(static_cast<int8_t>(lo)),
+                      _mm256_set1_epi8(static_cast<int8_t>(hi))};
+  const auto bytes = args.out.zero == 0 && lo == 0 && hi == 255 ? finish<true> : finish<false>;
+  for (int32_t x = 0, m; x < args.m; x += m) {
+    m = args.m - x < Shape<K, S>::kPixels ? args.m - x : Shape<K, S>::kPixels;
+    const int32_t channels = 32 * m < kFill ? kFill / (32 * m) * 32 : 32;
+    for (int32_t c = 0, end; c < args.c; c = end) {
+      end = args.c - c < channels ? args.c : c + channels;
+      add_up<K, S>(args, x, m, c, end, sums);
+      bytes(args, x, m, c, end, sums, r);
+    }
+  }
+}
+
 }  // namespace
 
-void dwconv_u8_3x3_avx2(const DwConvArgs& args) { args.sx == 1 ? row<Avx2, 3, 1>(args) : row<Avx2, 3, 2>(args); }
+void dwconv_u8_3x3_avx2(const DwConvArgs& args) { args.sx == 1 ? row<3, 1>(args) : row<3, 2>(args); }
 
-void dwconv_u8_5x5_avx2(const DwConvArgs& args) { args.sx == 1 ? row<Avx2, 5, 1>(args) : row<Avx2, 5, 2>(args); }
+void dwconv_u8_5x5_avx2(const DwConvArgs& args) { args.sx == 1 ? row<5, 1>(args) : row<5, 2>(args); }
 
 }  // namespace ek

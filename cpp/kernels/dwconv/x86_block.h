@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/// The loop of dwconv that x86_avx2.cc, x86_avxvnni.cc and x86_avx512vnni.cc share: 3x3 and 5x5, strides 1 and 2,
+/// The loop of dwconv that x86_avxvnni.cc and x86_avx512vnni.cc share: 3x3 and 5x5, strides 1 and 2,
 /// from NHWC rows; one block of channels. x86_rows.h cuts a row into blocks.
 ///
 ///   y(x, c) = requant(bias(c) + sum over ky, kx of rows[ky][(x*S + kx)*px + c] * w(ky, kx, c), scale(c))
 ///
 /// A dot sums kTaps taps of one channel in each 32-bit lane, once their bytes stand side by side there. The taps of a
-/// column go together; where one row is left over (3 = 2 + 1, 5 = 4 + 1) it is taken kTaps columns at a time:
+/// column go together; where one row is left over (5 = 4 + 1) it is taken kTaps columns at a time:
 ///
-///   3x3   kTaps 4: a dot per column                         3 dots
-///         kTaps 2: rows 0, 1 per column; row 2: 1-2, 0      5 dots, not 6
-///   5x5   kTaps 4: rows 0..3 per column; row 4: 1-4, 0      7 dots, not 10
-///         kTaps 2: rows 0, 1 and 2, 3; row 4: 3-4, 1-2, 0  13 dots, not 15
+///   3x3   a dot per column                         3 dots
+///   5x5   rows 0..3 per column; row 4: 1-4, 0      7 dots, not 10
 ///
 /// An interleaved column is added to every output it touches while it is in registers: kLive sums are under way, and
 /// with stride 1 each column is interleaved once.

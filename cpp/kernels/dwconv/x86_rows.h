@@ -41,15 +41,6 @@ EK_INLINE void finish_two(Lanes<Isa, 4> (&sum)[2], Lanes<Isa, 4> (&q)[2], const 
     w = weights(0);
     next0_s32 = Isa::dot(next0_s32, n, w);
     Vector next1_s32 = Isa::dot(Isa::load(b.bias + Isa::kLanes * j), f, w);
-    if constexpr (Block<Isa, 3, 4>::kLastRow) {
-      const Vector n_last = Isa::vector(near.last_row, j), f_last = Isa::vector(far.last_row, j);
-      w = weights(3);
-      q0_s32 = Isa::dot(q0_s32, n_last, w);
-      q1_s32 = Isa::dot(q1_s32, f_last, w);
-      w = weights(4);
-      next0_s32 = Isa::dot(next0_s32, n_last, w);
-      next1_s32 = Isa::dot(next1_s32, f_last, w);
-    }
     sum[0].v[j] = next0_s32;
     sum[1].v[j] = next1_s32;
     hold(sum[0].v[j]);

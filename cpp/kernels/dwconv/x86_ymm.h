@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// What x86_avx2.cc and x86_avxvnni.cc give the loop of x86_block.h alike: 256-bit vectors, loads, requantisation and
-/// stores. Writes the first `valid` bytes of a pixel.
+/// What x86_avxvnni.cc gives the loop of x86_block.h: 256-bit vectors, loads, requantisation and stores. Writes the
+/// first `valid` bytes of a pixel.
 #pragma once
 // clang-format off: x86_rows.h builds on what the isa header defines
 #include "kernels/isa/x86_avx2.h"
