@@ -180,6 +180,14 @@ def test_every_width(kernel: str, m: int, rng: np.random.Generator) -> None:
         check(kernel, row, draw(row, rng))
 
 
+@pytest.mark.parametrize("m", [33, 64, 65, 97, 130])
+def test_long_rows(kernel: str, m: int, rng: np.random.Generator) -> None:
+    """Rows that are cut into stretches of pixels: 64 or 32 outputs, then what is left, and channels of each."""
+    for k, stride, c in itertools.product(sizes(kernel), (1, 2), (8, 27, 72)):
+        row = Row(m, c, k, stride=stride)
+        check(kernel, row, draw(row, rng))
+
+
 @pytest.mark.parametrize("flush", ["tail", "head"])
 @pytest.mark.parametrize("c", [3, 8, 13, 16, 24, 32, 40, 64, 67])
 def test_pixels_apart_with_operands_against_a_guard_page(
