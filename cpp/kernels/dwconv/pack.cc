@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "kernels/dwconv/dwconv.h"
+#include "kernels/weights.h"
 
 namespace ek {
 namespace {
@@ -110,16 +111,6 @@ int32_t lane_of(const DwConvKernel& kernel, int32_t width, int32_t i) {
   return width == kernel.lanes ? i : i % 16 / 4 * (width / 4) + i / 16 * 4 + i % 4;
 }
 
-/// bias - zero * sum(w) modulo 2^32: the true sum fits int32 (the verifier proves it), this part of it need not.
-int32_t fold_bias(int32_t bias, const int8_t* w, size_t count, size_t step, int32_t zero) {
-  uint32_t sum = 0;
-  for (size_t k = 0; k < count; ++k) sum += static_cast<uint32_t>(int32_t{w[k * step]});
-  const uint32_t folded = static_cast<uint32_t>(bias) - static_cast<uint32_t>(zero) * sum;
-  int32_t wrapped;
-  std::memcpy(&wrapped, &folded, sizeof(wrapped));
-  return wrapped;
-}
-
 void pack_taps(const DwConvProblem& p, ptrdiff_t lanes, const int8_t* w, int8_t* packed) {
   for (size_t tap = 0; tap < taps(p); ++tap, packed += lanes, w += p.c) {
     std::memcpy(packed, w, static_cast<size_t>(p.c));
@@ -161,7 +152,7 @@ void pack_channels(const DwConvKernel& kernel, const DwConvProblem& p, const int
     for (int32_t i = 0; i < width; ++i) {
       const int32_t c = channel_at(kernel, p, first, i), lane = first + (in_order ? i : lane_of(kernel, width, i));
       if (c < 0) continue;
-      packed_bias[lane] = fold_bias(bias[c], w + c, taps(p), static_cast<size_t>(p.c), input_zero);
+      packed_bias[lane] = fold_bias(bias[c], weight_sum(w + c, taps(p), static_cast<size_t>(p.c)), input_zero);
       packed_scale[lane] = scale[c];
     }
   }
@@ -172,10 +163,7 @@ void pack_channels(const DwConvKernel& kernel, const DwConvProblem& p, const int
 bool dwconv_unbounded(const DwConvProblem& problem, const int8_t* w, const int32_t* bias, const float* scale) {
   const size_t channels = static_cast<size_t>(problem.c);
   for (size_t c = 0; c < channels; ++c) {
-    int64_t most = bias[c] < 0 ? -int64_t{bias[c]} : int64_t{bias[c]};
-    for (size_t tap = 0; tap < taps(problem); ++tap)
-      most += 255 * (w[tap * channels + c] < 0 ? -1 : 1) * w[tap * channels + c];
-    if (!(static_cast<double>(most) * static_cast<double>(scale[c]) < 1073741824.0)) return true;
+    if (reaches_2_30(weight_abs_sum(w + c, taps(problem), channels), bias[c], scale[c])) return true;
   }
   return false;
 }

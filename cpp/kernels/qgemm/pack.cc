@@ -5,9 +5,11 @@
 ///
 /// For KR = 4 and 16 lanes one vector of the panel is one k group of 16 columns:
 ///   [ n0: k0 k1 k2 k3 | n1: k0 k1 k2 k3 | … | n15: k0 k1 k2 k3 ]
+/// Rows with terms of A alone take k two by two instead, so that a vector has one pair of each column.
 #include <cstring>
 
 #include "kernels/qgemm/qgemm.h"
+#include "kernels/weights.h"
 
 namespace ek {
 namespace {
@@ -19,20 +21,6 @@ struct Taps {
 
 Taps taps_of(const QGemmKernel& kernel, int32_t kh, int32_t kw, int32_t kc) {
   return {kh * kw, kc, round_up(kc, kernel.kr)};
-}
-
-/// bias - part modulo 2^32: the true sum fits int32 (the verifier proves it), this part of it need not.
-int32_t minus(int32_t bias, uint32_t part) {
-  const uint32_t folded = static_cast<uint32_t>(bias) - part;
-  int32_t wrapped;
-  std::memcpy(&wrapped, &folded, sizeof(wrapped));
-  return wrapped;
-}
-
-int32_t fold_bias(int32_t bias, const int8_t* w, size_t count, int32_t zero) {
-  uint32_t sum = 0;
-  for (size_t k = 0; k < count; ++k) sum += static_cast<uint32_t>(int32_t{w[k]});
-  return minus(bias, static_cast<uint32_t>(zero) * sum);
 }
 
 /// Sum of w0 w2 + w1 w3 over the k groups of all taps: what the weights alone contribute to Winograd's inner product.
@@ -64,10 +52,7 @@ void pack_column(const QGemmKernel& kernel, const Taps& taps, const int8_t* w, i
 
 bool qgemm_unbounded(const int8_t* w, int32_t n, int32_t k, const int32_t* bias, const float* scale) {
   for (int32_t column = 0; column < n; ++column, w += k) {
-    uint32_t weights = 0;  // k * 128 stays below 2^31: the verifier bounds k by the accumulator
-    for (int32_t i = 0; i < k; ++i) weights += static_cast<uint32_t>(w[i] < 0 ? -w[i] : w[i]);
-    const double most = 255.0 * weights + (bias[column] < 0 ? -1.0 : 1.0) * bias[column];
-    if (!(most * static_cast<double>(scale[column]) < 1073741824.0)) return true;
+    if (reaches_2_30(weight_abs_sum(w, static_cast<size_t>(k)), bias[column], scale[column])) return true;
   }
   return false;
 }
@@ -95,8 +80,8 @@ void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t 
     } else {
       pack_column(kernel, taps, w_n, column, width, static_cast<int16_t*>(panel));
     }
-    panel_bias[column] = fold_bias(bias[n], w_n, depth, input_zero - kernel.a_zero);
-    if (kernel.a_terms != nullptr) panel_bias[column] = minus(panel_bias[column], weight_terms(taps, w_n));
+    panel_bias[column] = fold_bias(bias[n], weight_sum(w_n, depth), input_zero - kernel.a_zero);
+    if (kernel.a_terms != nullptr) panel_bias[column] = fold_bias(panel_bias[column], weight_terms(taps, w_n), 1);
     panel_scale[column] = scale[n];
   }
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/select.h"
+#include "kernels/weights.h"
 
 namespace ek {
 
@@ -90,16 +91,13 @@ void winograd_pack(const WinogradKernel& kernel, const int8_t* w, int32_t c, con
   std::memset(panel_scale, 0, sizeof(float) * static_cast<size_t>(nr));
   for (int32_t n = 0; n < columns; ++n) {
     const int8_t* g = w + ptrdiff_t{first + n} * 9 * c;
-    uint32_t sum = 0;
     for (int32_t k = 0; k < c; ++k) {
       int16_t u[16];
       transform_weights(g + k, c, u);
       int16_t* at = panel + (ptrdiff_t{k / kr} * nr + n) * kr + k % kr;
       for (int32_t i = 0; i < 16; ++i) at[i * plane] = u[i];
-      for (ptrdiff_t tap = 0; tap < 9; ++tap) sum += static_cast<uint32_t>(int32_t{g[tap * c + k]});
     }
-    const uint32_t folded = static_cast<uint32_t>(bias[first + n]) - static_cast<uint32_t>(input_zero) * sum;
-    std::memcpy(panel_bias + n, &folded, sizeof folded);
+    panel_bias[n] = fold_bias(bias[first + n], weight_sum(g, 9 * static_cast<size_t>(c)), input_zero);
     panel_scale[n] = scale[first + n];
   }
 }

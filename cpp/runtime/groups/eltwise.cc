@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Add, Affine, Table and Mul: one call for images that are one long row, else one call per row.
+#include "kernels/weights.h"
 #include "runtime/groups/groups.h"
 
 namespace ek {
@@ -144,11 +145,9 @@ void bind_affine(const Plan& plan, const OpView& op, Step* step, uint8_t* weight
   const ModelView& m = *plan.model;
   const TensorPlan &x = plan.in(op), &y = plan.out(op);
   const auto* w = m.constant<int8_t>(op.constants[0]);
-  auto* folded = reinterpret_cast<uint32_t*>(weights);  // bias - zero * w modulo 2^32
-  for (int32_t n = 0; n < y.shape.c; ++n) {
-    folded[n] = static_cast<uint32_t>(m.constant<int32_t>(op.constants[1])[n]) -
-                static_cast<uint32_t>(x.zero) * static_cast<uint32_t>(int32_t{w[n]});
-  }
+  const auto* bias = m.constant<int32_t>(op.constants[1]);
+  auto* folded = reinterpret_cast<int32_t*>(weights);
+  for (int32_t n = 0; n < y.shape.c; ++n) folded[n] = fold_bias(bias[n], weight_sum(w + n, 1), x.zero);
   EltwiseStep& c = step->eltwise;
   c = {};
   c.kernel = select_eltwise(plan.cap);
@@ -160,7 +159,7 @@ void bind_affine(const Plan& plan, const OpView& op, Step* step, uint8_t* weight
               pixels,
               y.shape.c,
               w,
-              reinterpret_cast<int32_t*>(weights),
+              folded,
               m.constant<float>(op.constants[2]),
               requant_of(y, p.lo, p.hi)};
   step->run = run_affine;
