@@ -12,9 +12,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <new>
 
+#include "base/clock.h"
 #include "base/rounding.h"
 
 namespace ek {
@@ -41,12 +41,6 @@ void pause_briefly() {
 #elif defined(EK_ARCH_ARM)
   __asm__ volatile("yield");
 #endif
-}
-
-int64_t now_ns() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return int64_t{t.tv_sec} * 1000000000 + t.tv_nsec;
 }
 
 /// Looks for up to 20 us until `word` is (or, with `equal` false, is no longer) `value`.

@@ -4,20 +4,14 @@
 #include <cinttypes>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <new>
 
+#include "base/clock.h"
 #include "base/rounding.h"
 #include "runtime/claim.h"
 
 namespace ek {
 namespace {
-
-double now_ns() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
-}
 
 /// What a self-test needs beside the plan: the caller's tensors of one frame.
 struct SelftestFrame {
@@ -269,9 +263,9 @@ ek_status Session::profile(const ek_buffer* inputs, int32_t input_count, ek_buff
     for (uint32_t i = 0; i < inputs_.size; ++i) inputs_[i].run(inputs[i].data);
     for (uint32_t k = 0; k < plan_.steps.size; ++k) {
       Step& step = plan_.steps[k];
-      const double start = now_ns();
+      const int64_t start = now_ns();
       run_step(k);
-      const double taken = now_ns() - start;
+      const auto taken = static_cast<double>(now_ns() - start);
       if (round == 0 || taken < step.nanoseconds) step.nanoseconds = taken;
     }
     write_outputs(outputs, 0, false);
