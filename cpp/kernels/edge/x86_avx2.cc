@@ -122,49 +122,44 @@ EK_INLINE void lines(const EdgeRun& run) {
 }
 
 /// kPlanes planes of x, dense in themselves, to pixels.
-template <int kPlanes, class Op>
-EK_INLINE void together(const EdgeRun& run, const Op& op, ptrdiff_t plane) {
-  const uint8_t* x = run.x + plane * run.x_plane;
-  uint8_t* y = run.y + plane;
-  every_16(run.n, [&](ptrdiff_t i) {
-    __m128i v_u8x16[4] = {};
-    EK_UNROLL
-    for (int p = 0; p < kPlanes; ++p) v_u8x16[p] = op.load_u8x16(x + p * run.x_plane + i * Op::kX);
-    store_pixels<kPlanes>(y + i * run.y_step, run.y_step, v_u8x16);
-  });
-}
+struct Together {
+  template <int kPlanes, class Op>
+  static EK_MEMBER void move(const EdgeRun& run, const Op& op, ptrdiff_t plane) {
+    const uint8_t* x = run.x + plane * run.x_plane;
+    uint8_t* y = run.y + plane;
+    every_16(run.n, [&](ptrdiff_t i) {
+      __m128i v_u8x16[4] = {};
+      EK_UNROLL
+      for (int p = 0; p < kPlanes; ++p) v_u8x16[p] = op.load_u8x16(x + p * run.x_plane + i * Op::kX);
+      store_pixels<kPlanes>(y + i * run.y_step, run.y_step, v_u8x16);
+    });
+  }
+};
 
 /// Pixels of x to kPlanes planes, dense in themselves.
-template <int kPlanes, class Op>
-EK_INLINE void apart(const EdgeRun& run, const Op& op, ptrdiff_t plane) {
-  const uint8_t* x = run.x + plane;
-  uint8_t* y = run.y + plane * run.y_plane;
-  every_16(run.n, [&](ptrdiff_t i) {
-    __m128i v_u8x16[4];
-    load_pixels<kPlanes>(x + i * run.x_step, run.x_step, v_u8x16);
-    EK_UNROLL
-    for (int p = 0; p < kPlanes; ++p) op.store(y + p * run.y_plane + i * Op::kY, v_u8x16[p]);
-  });
-}
+struct Apart {
+  template <int kPlanes, class Op>
+  static EK_MEMBER void move(const EdgeRun& run, const Op& op, ptrdiff_t plane) {
+    const uint8_t* x = run.x + plane;
+    uint8_t* y = run.y + plane * run.y_plane;
+    every_16(run.n, [&](ptrdiff_t i) {
+      __m128i v_u8x16[4];
+      load_pixels<kPlanes>(x + i * run.x_step, run.x_step, v_u8x16);
+      EK_UNROLL
+      for (int p = 0; p < kPlanes; ++p) op.store(y + p * run.y_plane + i * Op::kY, v_u8x16[p]);
+    });
+  }
+};
 
-template <class Op>
-EK_INLINE void planes_together(const EdgeRun& run) {
+/// All planes, four at a time.
+template <class Way, class Op>
+EK_INLINE void planes(const EdgeRun& run) {
   const Op op(run);
   ptrdiff_t plane = 0;
-  for (; plane + 4 <= run.planes; plane += 4) together<4>(run, op, plane);
-  if (run.planes - plane == 3) together<3>(run, op, plane);
-  if (run.planes - plane == 2) together<2>(run, op, plane);
-  if (run.planes - plane == 1) together<1>(run, op, plane);
-}
-
-template <class Op>
-EK_INLINE void planes_apart(const EdgeRun& run) {
-  const Op op(run);
-  ptrdiff_t plane = 0;
-  for (; plane + 4 <= run.planes; plane += 4) apart<4>(run, op, plane);
-  if (run.planes - plane == 3) apart<3>(run, op, plane);
-  if (run.planes - plane == 2) apart<2>(run, op, plane);
-  if (run.planes - plane == 1) apart<1>(run, op, plane);
+  for (; plane + 4 <= run.planes; plane += 4) Way::template move<4>(run, op, plane);
+  if (run.planes - plane == 3) Way::template move<3>(run, op, plane);
+  if (run.planes - plane == 2) Way::template move<2>(run, op, plane);
+  if (run.planes - plane == 1) Way::template move<1>(run, op, plane);
 }
 
 /// Whether the runs are dense in x (y) alone, and neighbours in the other from plane to plane.
@@ -180,18 +175,18 @@ EK_INLINE bool planar_y(const EdgeRun& run) {
 }  // namespace
 
 void edge_quantise_avx2(const EdgeRun& run) {
-  if (planar_x<Quantise>(run)) return planes_together<Quantise>(run);
+  if (planar_x<Quantise>(run)) return planes<Together, Quantise>(run);
   lines<Quantise>(run);
 }
 
 void edge_dequantise_avx2(const EdgeRun& run) {
-  if (planar_y<Dequantise>(run)) return planes_apart<Dequantise>(run);
+  if (planar_y<Dequantise>(run)) return planes<Apart, Dequantise>(run);
   lines<Dequantise>(run);
 }
 
 void edge_bytes_avx2(const EdgeRun& run) {
-  if (planar_x<Bytes>(run)) return planes_together<Bytes>(run);
-  if (planar_y<Bytes>(run)) return planes_apart<Bytes>(run);
+  if (planar_x<Bytes>(run)) return planes<Together, Bytes>(run);
+  if (planar_y<Bytes>(run)) return planes<Apart, Bytes>(run);
   lines<Bytes>(run);
 }
 
