@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// What the AVX-512 rows of qgemm share: one k group of a tile, and the way from its sums to memory.
+/// What the AVX-512 tiles of qgemm share: one k group, and the way from its sums to memory.
 #pragma once
 #include "kernels/isa/x86_avx512vnni.h"
 #include "kernels/qgemm/qgemm.h"
