@@ -8,7 +8,7 @@
 ///
 /// The constants are those of a Zen 4; other cores change the figures, seldom the order.
 #include <algorithm>
-#include <initializer_list>
+#include <limits>
 
 #include "runtime/groups/groups.h"
 
@@ -111,17 +111,22 @@ void price(const Plan& plan, Candidate* c) {
   c->apart = apart(plan, *c);
   c->fused = c->apart;
   if (plan.threads > 1 && h < kRowsPerThread * plan.threads) return;
-  const bool deep_last = is(plan.model->op(c->ops[c->count - 1]), Opcode::kDepthwiseConv2D);
+  bool depthwise = false, depthwise_last = false;  // behind the first
+  for (int32_t k = 1; k < c->count; ++k) {
+    depthwise_last = is(plan.model->op(c->ops[k]), Opcode::kDepthwiseConv2D);
+    depthwise = depthwise || depthwise_last;
+  }
   Candidate trial = *c;
-  c->fused = -1.0;
+  c->fused = std::numeric_limits<double>::infinity();
   for (; trial.rows <= std::min(h, kMostRows); trial.rows *= 2) {
     for (const bool one_by_one : {true, false}) {
-      if (one_by_one && deep_last && trial.rows > 1) continue;  // it makes one row at a time
+      if (one_by_one && depthwise_last && trial.rows > 1) continue;  // it makes one row at a time
+      if (!one_by_one && (!depthwise || trial.rows == 1)) continue;  // the same rings again
       trial.one_by_one = one_by_one;
       set_rings(plan, trial, true);
       trial.fused = fused_cycles(plan, trial.ops, trial.count, trial.rows) * imbalance(plan, h, trial.rows);
       set_rings(plan, trial, false);
-      if (c->fused < 0.0 || trial.fused < c->fused) *c = trial;
+      if (trial.fused < c->fused) *c = trial;
     }
   }
 }
