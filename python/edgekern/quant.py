@@ -31,7 +31,6 @@ __all__ = [
     "requantise",
     "requantise_add",
     "requantise_add_wide",
-    "requantise_table",
     "requantise_wide",
     "rescale",
 ]
@@ -174,11 +173,6 @@ def rescale(x: Array, of: Quant, to: Quant, dtype: DType = DType.INT8) -> Array:
     """Copies int8 or int16 values into another quantisation: rne(float32(x - z) * float32(s / s')) + z', clamped."""
     m = F32(of.scale) / F32(to.scale)
     return requantise(x.astype(np.int32) - of.zero_point, m, to.zero_point, *_ENDS[dtype], dtype)
-
-
-def requantise_table(of: Quant, to: Quant) -> Array:
-    """`rescale` of all 256 bytes; entry q + 128."""
-    return rescale(np.arange(-128, 128), of, to)
 
 
 def average(total: Array, count: Array | int) -> Array:
