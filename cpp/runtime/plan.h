@@ -59,7 +59,7 @@ struct TensorPlan {
 enum WeightFact : uint8_t {
   kKnown = 1,
   kMinus128 = 2,   ///< some weight is -128
-  kUnbounded = 4,  ///< some product could leave int32 (qgemm_unbounded, dwconv_unbounded)
+  kUnbounded = 4,  ///< some product can reach 2^30 (qgemm_unbounded, dwconv_unbounded)
 };
 
 struct Plan {

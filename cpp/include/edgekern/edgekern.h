@@ -2,7 +2,7 @@
  * edgekern: exact int8 inference on CPUs. The C ABI: C99, plain enough to feed to cffi.
  *
  * Every function returns EK_OK or a status; ek_last_error() then tells what, where and what to do.
- * Structs that the caller passes start with their size, so that they can grow.
+ * Structs that can grow start with their size, which the caller sets.
  * Nothing here opens a socket, prints or aborts; ek_session_create alone starts threads, where options.threads asks. */
 #ifndef EDGEKERN_H
 #define EDGEKERN_H
@@ -133,8 +133,8 @@ EK_API ek_status ek_session_run(ek_session* session, const ek_buffer* inputs, in
 /* Same, and times every op (ek_session_op). Not for the hot path. */
 EK_API ek_status ek_session_profile(ek_session* session, const ek_buffer* inputs, int32_t input_count,
                                     ek_buffer* outputs, int32_t output_count, int32_t rounds);
-/* Crops each box from the frame as the file's preprocess says, and runs it; output 0 gets box_count rows.
- * boxes == NULL: the whole frame, one row. */
+/* Crops each box from the frame as the file's preprocess says, and runs it; every output gets box_count
+ * rows. boxes == NULL: the whole frame, one row. */
 EK_API ek_status ek_session_run_regions(ek_session* session, const ek_frame* frame, const ek_box* boxes,
                                         int32_t box_count, ek_buffer* outputs, int32_t output_count, int32_t raw);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// dwconv: depthwise convolution, 3x3 and 5x5 (scalar: any kernel), any stride and dilation.
+/// dwconv: depthwise convolution. ISA rows take 3x3 and 5x5 with column stride 1 or 2 and columns not dilated, the
+/// scalar row every kernel, stride and dilation.
 ///
 ///   acc(x, c) = bias(c) + sum over ky < kh, kx < kw of rows[ky][(x*sx + kx*dx) * in_px + c] * w(ky, kx, c)
 ///   y(x, c)   = requant(acc(x, c), scale(c))
@@ -9,8 +10,7 @@
 /// that a group of fused operators keeps in L1 (row y at slot y mod kh of a small buffer, say).
 ///
 /// Every ISA row reads plain NHWC bytes and interleaves them in registers; README.md has the measurements that
-/// decided against a ring with interleaved rows in memory (base/layout.h), which is no faster even when its
-/// filling costs nothing.
+/// decided against a ring with interleaved rows in memory, which is no faster even when its filling costs nothing.
 #pragma once
 #include "kernels/kernel.h"
 

@@ -12,7 +12,7 @@ constexpr int32_t kFirstConvMaxTaps = 256;  ///< kh * kw * c
 
 struct FirstConvArgs {
   const uint8_t* const* rows;  ///< kh pointers to the first tap of output pixel 0
-  int32_t kh, row_taps;        ///< row_taps = kw * c contiguous bytes per kernel row; up to 16 bytes behind are read
+  int32_t kh, row_taps;        ///< row_taps = kw * c contiguous bytes per kernel row; up to 15 bytes behind are read
   ptrdiff_t a_px;              ///< stride * c bytes
   int32_t m;                   ///< output pixels of the strip
   const void* w;               ///< one packed panel

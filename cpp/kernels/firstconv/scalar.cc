@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// firstconv's gather on bytes, in plain C++; every row whose qgemm reads bytes uses it.
+/// firstconv's gather in plain C++, for the scalar row; x86_avx2.cc has that of the others.
 ///
 ///   taps[p * step + ky * row_taps + j] = rows[ky][(first + p) * a_px + j]
 ///

@@ -11,7 +11,7 @@
 ///
 /// 16 multiply-accumulates per 3 instructions. Two products share an int16 lane: |s * w| <= 128 * 127 and
 /// 2 * 16256 = 32512 < 2^15, so weights must not be -128 (`fits_no_minus_128`).
-/// int32 lanes hold K / 4 such pair sums: exact for K < 2^31 / 16256 = 132,104 per output.
+/// int32 lanes hold K / 8 such pair sums each: exact for K < 2^31 / 16256 = 132,104 per output.
 /// Reads up to 15 bytes behind a tap (KR - 1, times zero weights); writes m x n bytes.
 #include "kernels/isa/arm_neon.h"
 
