@@ -2,8 +2,8 @@
 """The graph: nodes in execution order, tensors by name, constants by name. Plain immutable data.
 
 A graph is *float* (as imported: float32 tensors, float constants) or *integer* (as run: int8 tensors with
-quantisation, integer constants). The same operator classes serve both. A quantised source model is imported as a float
-graph too, whose tensors and weights carry the quantisation that the source gives them.
+quantisation, a few of them int16; integer constants). The same operator classes serve both. A quantised source model is
+imported as a float graph too, whose tensors and weights carry the quantisation that the source gives them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Port:
     Attributes:
         name: Name in the source model.
         tensor: Tensor inside the graph.
-        dtype: Of the caller's tensor; int8 tensors inside may be float32 outside.
+        dtype: Of the caller's tensor; int8 and int16 tensors inside may be float32 outside.
         perm: Dimension i outside is dimension perm[i] inside (NCHW outside: (0, 3, 1, 2)).
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A max pool whose result a source model holds in another quantisation than its input: a copy follows it."""
+"""A max pool or resize whose result a source model holds in another quantisation than its input: a copy follows."""
 
 from __future__ import annotations
 

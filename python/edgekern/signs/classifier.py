@@ -117,7 +117,8 @@ class SignClassifier:
         """Names the sign in each box of one camera frame.
 
         Args:
-            frame: uint8 [H, W, C]; its row stride is respected and nothing is copied.
+            frame: uint8 [H, W, C] (or [H, W] for "gray"). Rows may lie apart; pixels that do not lie side by side are
+                copied first.
             boxes: (x, y, width, height) in pixels from the top left; partly outside is clipped.
             channels: Order of the frame.
 
