@@ -29,6 +29,7 @@ import edgekern
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, HEIGHT, FRAMES, BOXES = 1920, 1080, 8, 16
 QUANTILES = ([0.0, 0.1, 0.5, 0.9, 0.99, 1.0], [15.0, 20.0, 33.0, 68.0, 121.0, 180.0])
+MODEL = resources.files("edgekern.signs") / "signs.ekm"
 
 # The widest set of a cap: microseconds per sign on a Zen 5 core, and that core's int8 peak with the set in GMAC/s.
 LIMITS = {"avx512vnni": (40.0, 552.0), "avx2": (130.0, 124.0)}
@@ -96,9 +97,8 @@ def time_python(cap: str, frames: np.ndarray, boxes: np.ndarray, rounds: int) ->
 def measure(rounds: int) -> dict[str, Any]:
     """All figures: peak GMAC/s by set, then per cap microseconds per box in C and in Python."""
     frames, boxes = scene()
-    model = resources.files("edgekern.signs") / "signs.ekm"
     result: dict[str, Any] = {"boxes_per_frame": boxes.shape[1], "caps": {}}
-    with tempfile.TemporaryDirectory(prefix="edgekern-latency-") as directory, resources.as_file(model) as path:
+    with tempfile.TemporaryDirectory(prefix="edgekern-latency-") as directory, resources.as_file(MODEL) as path:
         latency, peak = build(Path(directory))
         data = Path(directory) / "scene.bin"
         head = np.array([FRAMES, WIDTH, HEIGHT, boxes.shape[1]], np.int32)

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import edgekern as ek
-from peers import contenders, figures, forms, machine, nets, tables
+from peers import bundled, contenders, figures, forms, machine, nets, tables
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "peers"
 FRAMES = 8
@@ -56,19 +56,22 @@ def prepare(case: forms.Case, folder: Path, data: Path | None) -> dict[str, Any]
     model = ek.compile(source)
     compiled, frames = folder / f"{case.id}.ekm", folder / f"{case.id}.npz"
     model.save(compiled)
-    x = frames_for(model.inputs[0])
+    if case == forms.SIGNS:
+        x = (bundled.crops(FRAMES).astype(np.int16) - 128).astype(np.int8)
+    else:
+        x = frames_for(model.inputs[0])
     np.savez(frames, frames=x, reference=model.reference(x[:1]))
     (output,) = model.outputs
     return {
         "id": case.id,
         "source": str(source),
-        "float32": str(source if case.trained else forms.float_twin(case, BUILD)),
+        "float32": str(forms.float_twin(case, BUILD) if case.twin else source),
         "compiled": str(compiled),
         "frames": str(frames),
         "scale": output.scale,
         "zero_point": output.zero_point + 128 * (output.dtype == np.uint8),
         "macs": sum(step.macs for step in model.plan()),
-        "contenders": contenders.FORMS[case.form],
+        "contenders": contenders.FORMS[case.form] + (figures.CAMERA,) * (case == forms.SIGNS),
         "capped": case.capped,
     }
 

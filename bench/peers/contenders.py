@@ -6,6 +6,7 @@ Each takes the shortest way that its Python interface has for that. Nothing here
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,10 +25,12 @@ class Contender:
     Attributes:
         call: Runs what stands in the array given at loading.
         output: What the last call made.
+        items: How many frames of the network a call runs.
     """
 
     call: Callable[[], object]
     output: Callable[[], Array]
+    items: int = 1
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,24 @@ def edgekern(files: Files, x: Array) -> Contender:
     y = np.empty((len(x), *output.shape[1:]), output.dtype)
     run = model.run
     return Contender(lambda: run(x, out=y), lambda: y)
+
+
+def camera(files: Files, x: Array) -> Contender:
+    """The bundled model from camera frames: a call crops, resizes and classifies the boxes of one of latency.py's."""
+    from edgekern.model import Model
+    from latency import MODEL, scene
+
+    frames, boxes = scene()
+    model = Model.from_bytes(MODEL.read_bytes(), threads=files.threads)
+    y = np.empty((boxes.shape[1], *model.outputs[0].shape[1:]), model.outputs[0].dtype)
+    turns = itertools.cycle(zip(frames, boxes, strict=True))
+    run = model.run_image
+
+    def call() -> None:
+        frame, box = next(turns)
+        run(frame, box, out=y)
+
+    return Contender(call, lambda: y, len(y))
 
 
 def onnxruntime(files: Files, x: Array) -> Contender:
@@ -110,6 +131,7 @@ def torch(files: Files, x: Array) -> Contender:
 
 MAKERS: dict[str, Callable[[Files, Array], Contender]] = {
     "edgekern": edgekern,
+    "camera": camera,
     "onnxruntime": onnxruntime,
     "openvino": openvino,
     "litert": litert,

@@ -95,7 +95,7 @@ def layer_of(graph: Graph, node: Node) -> Layer:
         if len(op.shape) == 1:  # rows that count channels last, as the weights behind them do
             return lambda x: (x.permute(0, 2, 3, 1) if len(shape) == 4 else x).reshape(len(x), *op.shape)
     if isinstance(op, ops.Softmax):
-        return lambda x: f.softmax(x, 1)
+        return lambda x: f.softmax(x / op.temperature if op.temperature != 1 else x, 1)
     if isinstance(op, ops.Pad) and not any(op.channels):
         return padded(lambda x: x, op.pads, op.value)
     raise NotImplementedError(f"{type(op).__name__} {op} has no torch layer here")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 OURS = "edgekern"
+CAMERA = "camera"  # edgekern's bundled model from camera frames: what its peers' classifying alone is held against
 FLOAT = {"torch"}  # float32 beside the int8 contenders: no peer of the ratio
 FAITHFUL = 0.98  # correlation below which a peer's outputs are no longer the network's
 
@@ -80,6 +81,8 @@ class Row:
             said.append("saturates")
         if self.contender in FLOAT:
             said.append("float32")
+        if self.contender == CAMERA:
+            said.append("crop + resize + classify")
         return ", ".join(said)
 
 
@@ -125,9 +128,14 @@ def agreement(ours: Any, theirs: Any, scale: float) -> tuple[float | None, float
     return within, float(np.corrcoef(a, b)[0, 1])
 
 
+def int8_peers(rows: Iterable[Row]) -> list[Row]:
+    """Rows of other int8 runtimes that ran."""
+    return [r for r in rows if r.contender not in {OURS, CAMERA, *FLOAT} and not r.refused]
+
+
 def fastest_peer(rows: Iterable[Row]) -> Row | None:
     """The int8 peer with the least median, saturating or not."""
-    peers = [r for r in rows if r.contender != OURS and r.contender not in FLOAT and not r.refused]
+    peers = int8_peers(rows)
     return min(peers, key=lambda r: r.median_us, default=None)
 
 
@@ -145,6 +153,12 @@ def summaries(rows: Sequence[Row]) -> list[Summary]:
         else s
         for s in made
     ]
+
+
+def from_camera(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
+    """Each row from the camera beside each int8 peer that ran on the same net in the same setting."""
+    cameras = [r for r in rows if r.contender == CAMERA and not r.refused]
+    return [(c, p) for c in cameras for p in int8_peers(rows) if (p.case, p.setting) == (c.case, c.setting)]
 
 
 def inexact(rows: Iterable[Row]) -> list[str]:

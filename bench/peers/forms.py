@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The int8 forms of the float networks: QDQ ONNX by ONNX Runtime's own quantizer, and the same integers as TFLite.
+"""The int8 forms of the float networks: QDQ ONNX by ONNX Runtime's own quantizer, and the same integers as TFLite. And
+the sign model of the package.
 
 Files are made once and kept under `build/peers/`, in a folder named after what makes them.
 """
@@ -15,7 +16,8 @@ from typing import Any
 
 import onnx
 
-from peers import lite, nets
+from latency import MODEL
+from peers import bundled, lite, nets
 
 CALIBRATION = 16  # pictures
 
@@ -46,7 +48,7 @@ class Case:
         name: Of the network.
         form: "onnx" (QDQ) or "tflite".
         capped: Run under capped instruction sets, too.
-        trained: Relative path of a trained file; "" for a network that is made here.
+        trained: Relative path of a trained file; "" for a network that is made here, and for the bundled one.
     """
 
     name: str
@@ -58,8 +60,18 @@ class Case:
     def id(self) -> str:
         return f"{self.name}.{self.form}"
 
+    @property
+    def twin(self) -> bool:
+        """Whether there is a float network of it."""
+        return self.name in nets.SHAPES
 
-CASES = [Case(n, "tflite", trained=path) for n, path in TRAINED.items()] + [Case(n, f, capped=c) for n, f, c in MADE]
+
+SIGNS = Case("signs", "tflite")  # the bundled model
+CASES = [
+    SIGNS,
+    *(Case(n, "tflite", trained=path) for n, path in TRAINED.items()),
+    *(Case(n, f, capped=c) for n, f, c in MADE),
+]
 
 
 def chosen(only: str) -> list[Case]:
@@ -80,7 +92,8 @@ def folder(root: Path) -> Path:
     import onnxruntime
 
     here = Path(__file__).parent
-    made_by = b"".join((here / f"{part}.py").read_bytes() for part in ("nets", "forms", "lite"))
+    made_by = b"".join((here / f"{part}.py").read_bytes() for part in ("nets", "forms", "lite", "bundled"))
+    made_by += MODEL.read_bytes()
     return root / f"nets-{hashlib.sha256(made_by + onnxruntime.__version__.encode()).hexdigest()[:12]}"
 
 
@@ -102,6 +115,10 @@ def source(case: Case, root: Path, data: Path | None) -> Path:
         return path
     target = folder(root)
     target.mkdir(parents=True, exist_ok=True)
+    if case == SIGNS:
+        path = target / f"{case.name}.tflite"
+        path.write_bytes(bundled.tflite())
+        return path
     float32, qdq = float_twin(case, root), target / f"{case.name}.onnx"
     if not qdq.exists():
         onnx.save(nets.float_net(case.name)[0], float32)

@@ -27,7 +27,8 @@ DETAIL: Columns = (
     "correl.",
     "remark",
 )
-TEXT = {"net", "fastest peer", "contender", "remark"}  # columns that stand on the left
+FROM_CAMERA: Columns = ("net", "crop + resize + classify µs", "GMAC/s", "of peak", "classify alone", "its µs", "ratio")
+TEXT = {"net", "classify alone", "fastest peer", "contender", "remark"}  # columns that stand on the left
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,17 @@ def detail_cells(row: figures.Row, ours: float | None) -> list[str]:
     return [*cells, number(row.within, ".1%"), number(row.correlation, ".4f"), row.remark]
 
 
+def camera_cells(camera: figures.Row, peer: figures.Row) -> list[str]:
+    cells = [camera.case, us(camera.median_us), number(camera.macs / (camera.median_us * 1e3), ".0f")]
+    return [
+        *cells,
+        number(camera.share, ".0%"),
+        peer.contender,
+        us(peer.median_us),
+        number(camera.median_us / peer.median_us),
+    ]
+
+
 def sections(result: Result) -> list[tuple[str, Columns, list[list[str]]]]:
     """(title, columns, cells) of every table."""
     every = figures.summaries(result.rows)
@@ -104,6 +116,11 @@ def sections(result: Result) -> list[tuple[str, Columns, list[list[str]]]]:
         cells = [[*summary_cells(s), *[number(s.gain)] * gains] for s in lines]
         if cells:
             made.append((setting.name, (*SUMMARY, *["1 thread / this"] * gains), cells))
+    for setting in settings(result):
+        pairs = [pair for pair in figures.from_camera(result.rows) if pair[0].setting == setting]
+        if pairs:
+            title = f"{setting.name}: edgekern from camera frames, per sign, beside peers' classifying alone"
+            made.append((title, FROM_CAMERA, [camera_cells(*pair) for pair in pairs]))
     for setting in settings(result):
         ours = {s.ours.case: s.ours.median_us for s in every if s.ours.setting == setting}
         cells = [detail_cells(row, ours.get(row.case)) for row in result.rows if row.setting == setting]
@@ -130,7 +147,17 @@ def record(result: Result) -> dict[str, Any]:
         }
         for s in figures.summaries(result.rows)
     ]
-    return {**asdict(result), "rows": rows, "summaries": lines}
+    camera = [
+        {
+            "case": c.case,
+            "threads": c.setting.threads,
+            "camera_us": c.median_us,
+            "peer": p.contender,
+            "ratio": c.median_us / p.median_us,
+        }
+        for c, p in figures.from_camera(result.rows)
+    ]
+    return {**asdict(result), "rows": rows, "summaries": lines, "from_camera": camera}
 
 
 def show(result: Result, console: Console) -> None:

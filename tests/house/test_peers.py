@@ -96,6 +96,29 @@ def test_work_per_cycle_and_the_share_of_the_peak() -> None:
     assert (bare.macs_per_cycle, bare.share) == (None, None)
 
 
+def test_the_camera_is_no_peer_and_stands_beside_those_that_classify_alone() -> None:
+    pytest.importorskip("rich", reason="needs the extra `cli`")
+    from dataclasses import replace
+
+    from peers import figures, tables
+
+    given = rows(litert=200.0, openvino=250.0, torch=10.0, camera=120.0)
+    assert figures.summaries(given)[0].peer.contender == "litert"  # which the camera would beat
+    elsewhere = [replace(r, setting=figures.Setting(2)) for r in given if r.contender != "camera"]
+    given += [replace(r, case="other.onnx") for r in given[:2]] + elsewhere
+    assert [(c.contender, p.contender) for c, p in figures.from_camera(given)] == [
+        ("camera", "litert"),
+        ("camera", "openvino"),
+    ]
+    result = tables.Result("a CPU", {}, {}, given, [])
+    page = tables.markdown(result)
+    assert "| net.onnx | 120.0 | 107 | 42% | litert | 200.0 | 0.60 |" in page  # 12.8 MMAC in 120 µs, of 256 GMAC/s
+    assert page.count("beside peers' classifying alone") == 1
+    assert [line["ratio"] for line in tables.record(result)["from_camera"]] == [0.6, 120 / 250]
+    refused = [replace(r, refused="no") if r.contender == "camera" else r for r in given]
+    assert figures.from_camera(refused) == []
+
+
 def test_a_difference_from_the_reference_is_named() -> None:
     from dataclasses import replace
 
@@ -177,6 +200,18 @@ def test_contenders_take_turns_to_and_fro() -> None:
     assert {block for _, block in found.values()} == {worker.BLOCK}
     turns = [n for i, n in enumerate(calls) if i == 0 or calls[i - 1] != n]
     assert turns == ["a", "b", "c", "a", "b", "c", "b", "a"]  # five to guess the time, then to, then fro
+
+
+def test_a_call_of_many_frames_counts_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    from peers import contenders, worker
+
+    monkeypatch.setattr(worker, "spent", lambda call, count: 1000 * count)  # every call takes 1 µs
+    one, many = (contenders.Contender(lambda: None, lambda: None, items) for items in (1, 4))
+    found = worker.timed({"one": one, "many": many}, 1, 0.0)
+    assert {name: (set(times), block) for name, (times, block) in found.items()} == {
+        "one": ({1000.0}, worker.BLOCK),
+        "many": ({250.0}, 1),
+    }
 
 
 def test_the_chart_has_a_bar_for_each_peer(tmp_path: Path) -> None:
@@ -269,6 +304,93 @@ def test_the_tflite_form_has_the_integers_of_the_onnx_form(name: str, tmp_path: 
     assert made.tobytes() == wanted.tobytes()
     assert made.std() > 1
     assert logits(tflite_form, q.astype(np.int8)[::-1].copy()).tobytes() != wanted.tobytes()
+
+
+def same_answers(model: edgekern.Model, form: edgekern.Model, crops: Any) -> bool:
+    """Every tensor the same bytes but the probabilities, which are int8 in TFLite: those within half a step."""
+    q = (crops.astype(np.int16) - 128).astype(np.int8)
+    (*wanted, _, last, p), (*made, _, last8, p8) = model.trace(crops).values(), form.trace(q).values()
+    pairs = zip([*wanted, last], [*made, last8], strict=True)  # one flattens before the linear layer, one after it
+    equal = [a.size == b.size and a.tobytes() == b.tobytes() for a, b in pairs]
+    near = np.abs((p8.astype(np.float64) + 128) / 256 - p) <= 0.5001 / 256
+    top = (form.run(q).argmax(1) == model.run(crops).argmax(1)).all()
+    return all(equal) and bool(near[p < 255.5 / 256].all() and top)
+
+
+@pytest.fixture(scope="module")
+def bundled_form(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sign model of the package as TFLite."""
+    for module in ("onnx", "tflite", "PIL"):
+        pytest.importorskip(module, reason=f"needs pip install {module}")
+    from peers import bundled
+
+    path = tmp_path_factory.mktemp("form") / "signs.tflite"
+    path.write_bytes(bundled.tflite())
+    return path
+
+
+@pytest.mark.slow
+def test_the_tflite_form_of_the_bundled_model_gives_its_answers(
+    bundled_form: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layer by layer, on signs and on noise; and a scale that is only near is caught."""
+    from peers import bundled
+
+    model, form = edgekern.SignClassifier().model, edgekern.compile(bundled_form)
+    crops = bundled.crops(43)
+    assert len(set(model.run(crops).argmax(1))) > 35
+    assert same_answers(model, form, crops)
+    noise = np.random.default_rng(3).integers(0, 256, crops.shape, np.uint8)
+    assert logits(form, (noise.astype(np.int16) - 128).astype(np.int8)).tobytes() == logits(model, noise).tobytes()
+    exact = bundled.weight_scales
+    monkeypatch.setattr(bundled, "weight_scales", lambda m, *scales: exact(m, *scales) * np.float32(1.002))
+    (tmp_path / "wrong.tflite").write_bytes(bundled.tflite())
+    assert not same_answers(model, edgekern.compile(tmp_path / "wrong.tflite"), crops)
+
+
+def test_the_scales_give_the_multipliers_back() -> None:
+    for module in ("onnx", "tflite"):
+        pytest.importorskip(module, reason=f"needs pip install {module}")
+    from edgekern import quant
+    from peers import bundled
+
+    draw = np.random.default_rng(0)
+    s_in, s_out = np.float32(0.0235), np.float32(0.0367)
+    m = quant.fold_multiplier(s_in, draw.uniform(1e-4, 0.1, 1000).astype(np.float32), s_out)
+    assert (quant.fold_multiplier(s_in, bundled.weight_scales(m, s_in, s_out), s_out) == m).all()
+    dense = np.float32(0.99) + np.arange(64, dtype=np.float32) * np.float32(2**-24)
+    with pytest.raises(ValueError, match="no float32"):  # products just above 1 lie twice as far apart
+        bundled.weight_scales(dense, np.float32(0.7), np.float32(1.05))
+    table = quant.exp_table(0.0397, 0.6239)
+    assert bundled.beta(table, 0.0397) == pytest.approx(1 / 0.6239, rel=1e-6)
+
+
+@pytest.mark.peer
+@pytest.mark.slow
+def test_litert_gives_the_bytes_of_the_bundled_form(bundled_form: Path) -> None:
+    pytest.importorskip("ai_edge_litert", reason="needs pip install ai-edge-litert")
+    from peers import bundled, contenders
+
+    q = (bundled.crops(43).astype(np.int16) - 128).astype(np.int8)
+    form, x = edgekern.compile(bundled_form), q[:1].copy()
+    litert = contenders.litert(contenders.Files(bundled_form, bundled_form, bundled_form, 1), x)
+    for picture in q:
+        x[:] = picture
+        litert.call()
+        assert litert.output().tobytes() == form.run(x).tobytes()
+
+
+def test_the_camera_crops_resizes_and_classifies_every_box(tmp_path: Path) -> None:
+    from latency import scene
+    from peers import contenders
+
+    model, files = edgekern.SignClassifier().model, contenders.Files(tmp_path, tmp_path, tmp_path, 1)
+    camera, (frames, boxes) = contenders.camera(files, None), scene()
+    assert camera.items == len(boxes[0]) == 17
+    for frame, rows_ in zip(frames[:2], boxes, strict=False):
+        camera.call()
+        crops = np.stack([model.preprocess.crop(frame, tuple(box)) for box in rows_.tolist()])
+        assert camera.output().tobytes() == model.run(crops).tobytes()
 
 
 def test_padding_that_tflite_cannot_say_is_refused() -> None:
