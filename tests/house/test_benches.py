@@ -48,9 +48,12 @@ def test_a_row_without_a_case_is_caught() -> None:
 
 def measured(us: dict[str, float], peaks: dict[str, float], latency: ModuleType) -> dict[str, object]:
     """A measurement as latency.py makes it, of given medians."""
-    both = {"python_us": {"p50": 1.0, "p99": 1.0}, "idle_p99_to_p50": 1.0}
     caps = {
-        cap: {"c_us": {"p50": p50, "p99": p50}, "limit_us": latency.limit_us(cap, peaks), **both}
+        cap: {
+            "c_us": latency.spread(p50),
+            "limit_us": latency.limit_us(cap, peaks),
+            **{name: latency.spread(1.0) for name in ("own", "idle", "python_us")},
+        }
         for cap, p50 in us.items()
     }
     return {"peak_gmacs": peaks, "caps": caps}
@@ -72,6 +75,42 @@ def test_a_sign_beyond_its_limit_is_named(repo: Path, capsys: pytest.CaptureFixt
     assert latency.report(measured({"avx2,avx512vnni": 39.0, "avx2": 129.0, "scalar": 1e6}, peaks, latency)) == []
     assert latency.report(measured({"avx2,avx512vnni": 39.0, "avx2": 131.0}, peaks, latency)) == ["avx2"]
     assert capsys.readouterr().out.count("BEYOND") == 1
+
+
+def test_a_frame_is_measured_by_its_own_median_too(repo: Path) -> None:
+    """Frames of unlike boxes differ by what they hold; a stall is seen in both columns, in the empty loop as well."""
+    latency = bench("latency", repo)
+    turns = np.full((1000, latency.FRAMES), 1.7e6)  # ns of 17 boxes
+    turns[:, 3] *= 2  # a frame of large signs
+    idle = np.full(4000, 5e5)
+    quiet = latency.summary(turns.ravel(), idle, 17)
+    assert quiet["calls"] == 8000
+    assert quiet["c_us"] == {"p50": 100, "p99": 200, "p999": 200, "max": 200}
+    assert quiet["own"] == quiet["idle"] == dict.fromkeys(("p50", "p99", "p999", "max"), 1)
+    turns[::10, 0] *= 3  # 1.25 % of the calls
+    idle[::400] *= 4  # 0.25 % of the loops
+    stalled = latency.summary(turns.ravel(), idle, 17)
+    assert stalled["own"] == {"p50": 1, "p99": 3, "p999": 3, "max": 3}
+    assert stalled["idle"] == {"p50": 1, "p99": 1, "p999": 4, "max": 4}
+    assert stalled["c_us"]["p99"] == 300
+
+
+def test_the_scene_has_the_sizes_it_says(repo: Path) -> None:
+    """Widths as the quantiles say, one box of 300 px in each of eight different frames, all of them inside."""
+    latency = bench("latency", repo)
+    frames, boxes = latency.scene()
+    assert (frames.shape, boxes.shape) == ((8, 1080, 1920, 3), (8, 17, 4))
+    assert len({frame.tobytes() for frame in frames}) == 8
+    assert (boxes[:, 16, 2] == 300).all()
+    low = boxes[..., :2].min()
+    x, y, width, height = boxes.transpose(2, 0, 1)
+    assert low >= 0
+    assert (x + width).max() <= 1920
+    assert (y + height).max() <= 1080
+    assert np.allclose(height, width, rtol=0.11, atol=1)
+    found = np.quantile(boxes[:, :16, 2], [0.1, 0.25, 0.5, 0.75, 0.9])
+    assert np.allclose(found, [20, 24, 33, 48, 68], rtol=0.15), found  # 128 draws
+    assert (latency.scene()[1] == boxes).all()
 
 
 # ---- the page of report.py --------------------------------------------------------------------------------------
