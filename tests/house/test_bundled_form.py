@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundled model that other runtimes are given is the bundled model, and the camera row does all that it says."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import edgekern
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _bench_importable(repo: Path) -> Iterator[None]:
+    sys.path.insert(0, str(repo / "bench"))
+    yield
+    sys.path.remove(str(repo / "bench"))
+
+
+def same_answers(model: edgekern.Model, form: edgekern.Model, crops: Any, top: bool = True) -> bool:
+    """Every tensor the same bytes but the probabilities, which are int8 in TFLite: those within half a step."""
+    q = (crops.astype(np.int16) - 128).astype(np.int8)
+    (*wanted, _, last, p), (*made, _, last8, p8) = model.trace(crops).values(), form.trace(q).values()
+    pairs = zip([*wanted, last], [*made, last8], strict=True)  # one flattens before the linear layer, one after it
+    equal = [a.size == b.size and a.tobytes() == b.tobytes() for a, b in pairs]
+    near = np.abs((p8.astype(np.float64) + 128) / 256 - p) <= 0.5001 / 256
+    same_top = not top or (form.run(q).argmax(1) == model.run(crops).argmax(1)).all()
+    return all(equal) and bool(near[p < 255.5 / 256].all() and same_top)
+
+
+@pytest.fixture(scope="module")
+def bundled_form(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sign model of the package as TFLite."""
+    for module in ("onnx", "tflite", "PIL"):
+        pytest.importorskip(module, reason=f"needs pip install {module}")
+    from peers import bundled
+
+    path = tmp_path_factory.mktemp("form") / "signs.tflite"
+    path.write_bytes(bundled.tflite())
+    return path
+
+
+@pytest.mark.slow
+def test_the_tflite_form_of_the_bundled_model_gives_its_answers(
+    bundled_form: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layer by layer, on signs and on noise; and a scale that is only near is caught."""
+    from peers import bundled
+
+    model, form = edgekern.SignClassifier().model, edgekern.compile(bundled_form)
+    crops = bundled.crops(43)
+    assert len(set(model.run(crops).argmax(1))) > 35
+    assert same_answers(model, form, crops)
+    noise = np.random.default_rng(3).integers(0, 256, crops.shape, np.uint8)
+    assert same_answers(model, form, noise, top=False)  # its probabilities may tie in TFLite's steps
+    exact = bundled.weight_scales
+    monkeypatch.setattr(bundled, "weight_scales", lambda m, *scales: exact(m, *scales) * np.float32(1.002))
+    (tmp_path / "wrong.tflite").write_bytes(bundled.tflite())
+    assert not same_answers(model, edgekern.compile(tmp_path / "wrong.tflite"), crops)
+
+
+def test_the_scales_give_the_multipliers_back() -> None:
+    for module in ("onnx", "tflite"):
+        pytest.importorskip(module, reason=f"needs pip install {module}")
+    from edgekern import quant
+    from peers import bundled
+
+    draw = np.random.default_rng(0)
+    s_in, s_out = np.float32(0.0235), np.float32(0.0367)
+    m = quant.fold_multiplier(s_in, draw.uniform(1e-4, 0.1, 1000).astype(np.float32), s_out)
+    assert (quant.fold_multiplier(s_in, bundled.weight_scales(m, s_in, s_out), s_out) == m).all()
+    dense = np.float32(0.99) + np.arange(64, dtype=np.float32) * np.float32(2**-24)
+    with pytest.raises(ValueError, match="no float32"):  # products just above 1 lie twice as far apart
+        bundled.weight_scales(dense, np.float32(0.7), np.float32(1.05))
+    table = quant.exp_table(0.0397, 0.6239)
+    assert bundled.beta(table, 0.0397) == pytest.approx(1 / 0.6239, rel=1e-6)
+
+
+@pytest.mark.peer
+@pytest.mark.slow
+def test_litert_gives_the_bytes_of_the_bundled_form(bundled_form: Path) -> None:
+    pytest.importorskip("ai_edge_litert", reason="needs pip install ai-edge-litert")
+    from peers import bundled, contenders
+
+    q = (bundled.crops(43).astype(np.int16) - 128).astype(np.int8)
+    form, x = edgekern.compile(bundled_form), q[:1].copy()
+    litert = contenders.litert(contenders.Files(bundled_form, bundled_form, bundled_form, 1), x)
+    for picture in q:
+        x[:] = picture
+        litert.call()
+        assert litert.output().tobytes() == form.run(x).tobytes()
+
+
+def test_the_camera_crops_resizes_and_classifies_every_box(tmp_path: Path) -> None:
+    from latency import scene
+    from peers import contenders
+
+    model, files = edgekern.SignClassifier().model, contenders.Files(tmp_path, tmp_path, tmp_path, 1)
+    camera, (frames, boxes) = contenders.camera(files, None), scene()
+    assert camera.items == len(boxes[0]) == 17
+    for frame, rows_ in zip(frames[:2], boxes, strict=False):
+        camera.call()
+        crops = np.stack([model.preprocess.crop(frame, tuple(box)) for box in rows_.tolist()])
+        assert camera.output().tobytes() == model.run(crops).tobytes()
