@@ -122,10 +122,11 @@ def pooled(seed: int) -> tuple[Graph, str]:
 
 
 GRAPHS = {"residual": residual, "pooled": pooled}
+SEEDS = [*range(40), 87, 139]  # the last two: max pools of stride 1 that join a group under AVX2 too
 
 
 @pytest.mark.parametrize("cap", CAPS)
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("graphs", GRAPHS)
 def test_sums_and_pools_in_a_group_give_the_same_bytes(graphs: str, seed: int, cap: str) -> None:
     graph, _ = GRAPHS[graphs](seed)
@@ -141,7 +142,7 @@ def test_sums_and_pools_in_a_group_give_the_same_bytes(graphs: str, seed: int, c
 def test_every_form_of_sum_and_pool_is_in_a_group(cap: str) -> None:
     """Both operands of a sum, rows with and without gaps, strides, both kinds of pool: else the test above is idle."""
     seen: set[tuple[object, ...]] = set()
-    for seed in range(40):
+    for seed in SEEDS:
         for draw in GRAPHS.values():
             graph, kind = draw(seed)
             groups = {s.name: s for s in Model.from_bytes(write(Artifact(graph)), isa=cap).plan() if s.op == kind}
@@ -194,11 +195,13 @@ def test_what_others_read_is_not_fused_away() -> None:
         np.testing.assert_array_equal(model.run(x)[name], y)
 
 
-def test_a_group_needs_a_fraction_of_the_memory() -> None:
+@pytest.mark.parametrize("cap", CAPS)
+def test_a_group_needs_a_fraction_of_the_memory(cap: str) -> None:
     b = Builder((1, 96, 96, 16))
     graph = b.graph({"y": b.conv(b.depthwise(b.conv("t0", 96, 1)), 16, 1)})
     data = write(Artifact(graph))
     whole = _core.Session(_core.Model(data), trace=True, selftest=False).memory()
-    kept = Model.from_bytes(data).memory_plan()
+    kept = Model.from_bytes(data, isa=cap).memory_plan()
     assert whole["arena"] > 2 * 96 * 96 * 96
-    assert kept.arena + kept.scratch < whole["arena"] / 4
+    widened = 2 if cap == "avx2" else 1  # bytes of an activation that a row multiplies
+    assert kept.arena + kept.scratch < widened * whole["arena"] / 4
