@@ -106,7 +106,7 @@ def dwconv(name: str, k: int, stride: int, c: int, m: int) -> Case:
     y = Memory(m * c, rng)
     w = rng.integers(-127, 128, (k, k, c), dtype=np.int8)
     bias, scale = constants(c, rng)
-    size, lanes = _core.dwconv_packed_size(name, k, k, c)
+    size, lanes = _core.dwconv_packed_size(name, k, k, stride, c)
     packed = Memory(size, rng), Memory(4 * lanes, rng), Memory(4 * lanes, rng)
     _core.dwconv_pack(
         name, k, k, stride, c, w.ctypes.data, bias.ctypes.data, scale.ctypes.data, 128, *(p.at for p in packed)

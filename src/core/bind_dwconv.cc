@@ -37,9 +37,9 @@ std::string chosen_row(int32_t kh, int32_t kw, int32_t sx, int32_t dx, int32_t c
 }
 
 /// Bytes of packed weights, and entries of packed bias and scale.
-py::tuple packed_size(const std::string& name, int32_t kh, int32_t kw, int32_t c) {
+py::tuple packed_size(const std::string& name, int32_t kh, int32_t kw, int32_t sx, int32_t c) {
   const ek::DwConvKernel& kernel = any_dwconv(name);
-  return py::make_tuple(ek::dwconv_packed_bytes(kernel, {kh, kw, 1, 1, c, 1}), ek::round_up(c, kernel.block));
+  return py::make_tuple(ek::dwconv_packed_bytes(kernel, {kh, kw, sx, 1, c, 1}), ek::round_up(c, kernel.block));
 }
 
 /// Packs weights [kh][kw][c] into caller memory.
@@ -91,7 +91,7 @@ void bind_dwconv(py::module_& m) {
   m.def("dwconv_select", &chosen_row, py::arg("kh"), py::arg("kw"), py::arg("sx"), py::arg("dx"), py::arg("c"),
         py::arg("m"), py::arg("isa"), py::arg("unbounded") = false, py::arg("dense") = false,
         "Name of the row a plan would choose under a cap.");
-  m.def("dwconv_packed_size", &packed_size, py::arg("name"), py::arg("kh"), py::arg("kw"), py::arg("c"),
+  m.def("dwconv_packed_size", &packed_size, py::arg("name"), py::arg("kh"), py::arg("kw"), py::arg("sx"), py::arg("c"),
         "Bytes of packed weights, entries of packed bias and scale.");
   m.def("dwconv_pack", &pack, py::arg("name"), py::arg("kh"), py::arg("kw"), py::arg("sx"), py::arg("c"), py::arg("w"),
         py::arg("bias"), py::arg("scale"), py::arg("input_zero"), py::arg("packed"), py::arg("packed_bias"),

@@ -85,7 +85,7 @@ def laid_out(pixels: np.ndarray, gap: int, fill: int = CANARY) -> np.ndarray:
 
 
 def packed(kernel: str, row: Row, x: Operands) -> tuple[Guarded, Guarded, Guarded]:
-    size, lanes = _core.dwconv_packed_size(kernel, row.k, row.kx, row.c)
+    size, lanes = _core.dwconv_packed_size(kernel, row.k, row.kx, row.stride, row.c)
     memory = Guarded(size, row.flush), Guarded(4 * lanes, row.flush), Guarded(4 * lanes, row.flush)
     w, bias, scale = np.ascontiguousarray(x.w), x.bias.copy(), x.scale.copy()
     _core.dwconv_pack(kernel, row.k, row.kx, row.stride, row.c, w.ctypes.data, bias.ctypes.data, scale.ctypes.data,
@@ -301,8 +301,8 @@ def extreme(row: Row, bias: int, scale: float) -> Operands:
 @pytest.mark.parametrize(("bias", "scale"), [((1 << 31) - 1, 0.4999), ((1 << 29) - 1, 1.9999), ((1 << 22) - 1, 255.9)])
 def test_products_far_outside_clip(kernel: str, bias: int, scale: float, sign: int) -> None:
     """Up to 2^30, the most that every row must take."""
-    for c, (lo, hi) in itertools.product((7, 32, 64), [(0, 255), (20, 200)]):
-        row = Row(3, c, sizes(kernel)[0], lo=lo, hi=hi)
+    for c, (lo, hi, zero) in itertools.product((7, 32, 64), [(0, 255, 0), (0, 255, 255), (20, 200, 131)]):
+        row = Row(3, c, sizes(kernel)[0], lo=lo, hi=hi, zero=zero)
         x = extreme(row, sign * bias, scale)
         check(kernel, row, x)
         assert requantise(sums(row, x), x.scale, row).ravel()[0] == (hi if sign > 0 else lo)

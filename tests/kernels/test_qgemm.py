@@ -108,8 +108,9 @@ def operand_a(kernel: str, strip: Strip, x: Operands) -> list[Guarded]:
         return [Guarded.holding(row, strip.flush, behind) for row in x.rows]
     rows = []
     for row in x.rows:
-        source, wide = Guarded.holding(row, strip.flush), Guarded(2 * row.size, strip.flush, 2 * behind)
+        source, wide = Guarded.holding(row, strip.flush), Guarded(2 * (row.size + behind), strip.flush)
         _core.qgemm_widen("", source.address, row.size, wide.address)
+        wide.view(np.int16)[row.size :] = 255 if tile["terms"] else 32767
         rows.append(wide)
     return rows
 

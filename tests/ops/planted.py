@@ -145,6 +145,7 @@ FAULTS = (
     Fault("tap", "qgemm/x86_ymm.h", "a[b] = args.rows[ky] +", "a[b] = args.rows[ky / 2 * 2] +", "qgemm/x86_avx2.cc"),
     Fault("edge", "qgemm/x86_avx2.cc", "for (; i < count; ++i) s16[i]", "for (; i < count - 1; ++i) s16[i]"),
     Fault("rounding", "isa/x86_avx2.h", CVT, UP, "qgemm/x86_avx2.cc"),
+    Fault("tap", "qgemm/x86_ymm.h", "a[b] += MR * args.a_px", "a[b] += MR * args.a_px - 4", "qgemm/x86_avx2.cc"),
     Fault("tap", "qgemm/x86_avx2_inner.cc", "broadcast_pair(a[p] + at + 4)", "broadcast_pair(a[p] + at)"),
     Fault("edge", "qgemm/x86_avx2_inner.cc", "p < args.m; ++p) terms[p]", "p + 1 < args.m; ++p) terms[p]"),
     Fault("tap", "dwconv/x86_avx2.cc", "b.row[ky] = args.rows[ky] +", "b.row[ky] = args.rows[ky / 2 * 2] +"),

@@ -49,6 +49,21 @@ def test_strips_that_share_weights_give_the_reference(form: str, cap: str) -> No
     assert len(np.unique(got)) > 200
 
 
+@pytest.mark.parametrize("cap", CAPS)
+@pytest.mark.parametrize("c", [193, 194, 195])
+def test_what_others_leave_in_scratch_reaches_no_result(c: int, cap: str) -> None:
+    """Steps share scratch, and a k group of 4 takes up to 3 elements behind a row. Here the first layer leaves 32767 for
+    each of its pixels, at some widths just there: a weight more, and int16 wraps.
+    """
+    for width in range(24, 44):
+        b = Builder((1, 1, width, 192), width)
+        graph = b.graph({"y": b.conv(b.conv("t0", c, 1), 128, 1)})
+        model = Model.from_bytes(write(Artifact(graph)), isa=cap)
+        x = np.zeros((1, 1, width, 192), np.uint8)
+        x[..., :4] = 255, 127, 128, 1  # 255 * 128 + 127 * 1
+        np.testing.assert_array_equal(model.run(x, raw=True), model.reference(x, raw=True), err_msg=str(width))
+
+
 @pytest.mark.skipif("avx2" not in CAPS, reason="no row of this CPU widens its input")
 def test_a_pass_is_shared() -> None:
     """Else the test above compares one strip at a time: more rows are held than a strip reads."""

@@ -5,8 +5,8 @@
 ///   y(x, c) = requant(bias(c) + sum over ky, kx of rows[ky][(x*S + kx)*px + c] * w(ky, kx, c), scale(c))
 ///
 ///   instruction                   per cycle, Zen 4 / Haswell    for 32 outputs of 3x3, stride 1 / 2
-///   VPUNPCKLBW           x, x, m128       3 / 1     taps side by side               12 / 12
-///   VPMOVZXBW            y, x             2 / 1     ... as 16 bits                  12 / 12
+///   VPUNPCKLBW           x, x, m128       3 / 1     taps side by side                6 / 12
+///   VPMOVZXBW            y, x             2 / 1     ... as 16 bits                   6 / 12
 ///   VPMADDWD             y, y, y          2 / 1     2 taps of 8 channels            20 / 20
 ///   VPADDD               y, y, y          4 / 2                                     20 / 20
 ///   VMOVDQA              m256, y          1 / 1     sums                             4 /  4
@@ -20,7 +20,7 @@
 /// an output has one of the two only, the other's weight is 0 (pack.cc).
 /// Why not VPMADDUBSW: it saturates where 255 * (w0 + w1) leaves int16.
 ///
-/// Bounds: VPMADDWD of bytes and int8 weights, or sums of two int8 weights, is exact. Sums wrap modulo 2^32; the true
+/// Bounds: VPMADDWD of bytes and int8 weights, or sums of up to three, is exact. Sums wrap modulo 2^32; the true
 /// sum fits int32 (proved by the verifier). Products are below 2^30 (fits), so they are clipped after the conversion to
 /// int32: saturation on the way to bytes keeps their order.
 /// Memory: reads up to 15 bytes behind a pixel's last channel (arena slack), packed weights, bias and scale; 8 kB of
@@ -44,7 +44,7 @@ namespace {
 
 constexpr int32_t kLanes = 8;
 constexpr int32_t kSums = 2048;  ///< of the buffer
-constexpr int32_t kFill = 1024;  ///< that channels are added up to, so that the buffer takes little of L1
+constexpr int32_t kFill = 1024;  ///< sums of a turn, where a block has fewer, so that the buffer takes little of L1
 
 EK_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 

@@ -60,9 +60,9 @@ constexpr double kNearWeights = 32768.0;  // bytes that stay in L1
 constexpr double kStream = 40.0;          // bytes of weights per cycle from L2
 [[maybe_unused]] constexpr double kFarWeights = 524288.0;  // bytes that stay in L2 from frame to frame
 [[maybe_unused]] constexpr double kFarStream = 10.0;       // bytes of weights per cycle from beyond
-[[maybe_unused]] constexpr double kFreshPanel = 160.0;     // cycles
-[[maybe_unused]] constexpr double kPixelTerms = 3.0;       // cycles of a_terms per pixel
-[[maybe_unused]] constexpr double kElementTerms = 0.068;   // and per element of it
+[[maybe_unused]] constexpr double kFreshPanel = 160.0;  // cycles that the inner product's first tile waits for a panel
+[[maybe_unused]] constexpr double kPixelTerms = 3.0;  // cycles of a_terms per pixel
+[[maybe_unused]] constexpr double kElementTerms = 0.068;  // and per element of it
 
 /// Cycles of `m` pixels times one panel of `vectors`: the slower of dots and loads for each k group, and the epilogue.
 double panel_cycles(const Rates& row, int32_t m, int32_t vectors, int32_t groups, double tile) {
@@ -113,7 +113,7 @@ double cycles_avx2(const QGemmProblem& problem) {
 double cycles_avx2_inner(const QGemmProblem& problem) {
   const double terms = problem.m * (kPixelTerms + problem.k * kElementTerms);
   return terms + kFreshPanel * ceil_div(problem.n, 16) +
-         predict_s16({4, 16, 4, 8, 0.915, 2.0, 1.8, 24.0}, problem, 2.0);
+         predict_s16({4, 16, 4, 8, 0.915, 1.0, 1.8, 24.0}, problem, 2.0);
 }
 double cycles_avx2_s8(const QGemmProblem& problem) {
   return predict_s16({6, 16, 2, 8, 1.52, 2.0, 1.8, 14.0}, problem, 1.0);

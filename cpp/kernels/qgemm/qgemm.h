@@ -18,18 +18,19 @@ struct QGemmArgs {
   const uint8_t* const* rows;  ///< kh pointers to the first tap of output pixel 0
   int32_t kh, kw;              ///< the driver merges kx into k where pixels are dense: then kw is 1
   int32_t kc;                  ///< elements per (ky, kx); packed weights round it up to KR with zeros, so up to
-                               ///< KR - 1 elements behind a tap are read and multiplied by 0
+               ///< KR - 1 elements behind a tap are read and multiplied by 0. Rows with `a_terms` add
+               ///< weights to them first: they must be bytes or 0 there, that no int16 wraps
   ptrdiff_t a_px, a_kx;
-  int32_t m;                   ///< output pixels of the strip, >= 1
+  int32_t m;  ///< output pixels of the strip, >= 1
   // B: one packed panel, see pack.cc
   const void* w;
-  const int32_t* bias;         ///< [NR] zero point folded in: bias(n) - uz * sum(w(n)); padded with zeros
-  const float* scale;          ///< [NR] m = s_in * s_w / s_out; padded with zeros
-  int32_t n;                   ///< valid columns, 1..NR; nothing is written beyond them
+  const int32_t* bias;  ///< [NR] zero point folded in: bias(n) - uz * sum(w(n)); padded with zeros
+  const float* scale;  ///< [NR] m = s_in * s_w / s_out; padded with zeros
+  int32_t n;  ///< valid columns, 1..NR; nothing is written beyond them
   // Y
   Requant out;
-  uint8_t* y;                  ///< y[i * y_px + n]
-  ptrdiff_t y_px;              ///< bytes
+  uint8_t* y;  ///< y[i * y_px + n]
+  ptrdiff_t y_px;  ///< bytes
   const int32_t* a_terms = nullptr;  ///< [m], for rows that have `a_terms`
 };
 
@@ -42,18 +43,18 @@ using ATermsFn = void (*)(const QGemmArgs& args, int32_t* terms);
 
 /// What a plan asks of a row before it chooses.
 struct QGemmProblem {
-  int32_t m, n, k;             ///< of one strip; k = kh * kw * kc
-  bool has_minus_128;          ///< some weight is -128
-  int32_t taps = 0;            ///< kh * kw of the calls; 0 = not told
-  bool unbounded = false;      ///< qgemm_unbounded()
+  int32_t m, n, k;  ///< of one strip; k = kh * kw * kc
+  bool has_minus_128;  ///< some weight is -128
+  int32_t taps = 0;  ///< kh * kw of the calls; 0 = not told
+  bool unbounded = false;  ///< qgemm_unbounded()
 };
 
 struct QGemmKernel {
   KernelRow row;
-  int32_t mr, nr, kr;          ///< tile: pixels, columns, k group
-  int32_t lanes;               ///< columns a panel is rounded up to (one vector)
-  Elem elem;                   ///< how it reads A
-  Elem weights;                ///< what the panel holds: bytes or int16
+  int32_t mr, nr, kr;  ///< tile: pixels, columns, k group
+  int32_t lanes;  ///< columns a panel is rounded up to (one vector)
+  Elem elem;  ///< how it reads A
+  Elem weights;  ///< what the panel holds: bytes or int16
   int32_t a_zero;  ///< taken from each byte as the row reads it: 128 where it flips to signed; pack folds it
   bool (*fits)(const QGemmProblem& problem);
   double (*cycles)(const QGemmProblem& problem);  ///< predicted, for one strip

@@ -9,7 +9,7 @@
 ///
 ///   sum += (a0 + w2, a1 + w3) . (a2 + w0, a3 + w1)
 ///
-///   intrinsic                   instruction           Zen 4 per cycle   Skylake      Haswell
+///   intrinsic                   instruction           Zen 4 per cycle   Skylake      Haswell   for 32 products
 ///   _mm256_add_epi16            VPADDW y, y, y        4                 3 (p015)     2 (p15)      2
 ///   _mm256_madd_epi16           VPMADDWD y, y, y      2                 2 (p01)      1 (p0)       1
 ///   _mm256_add_epi32            VPADDD y, y, y        4                 3            2            1
@@ -21,9 +21,12 @@
 /// Bounds: |a + w| <= 383, so two products stay below 2^19. All else is modulo 2^32, where the identity holds exactly;
 /// the true sum fits int32.
 /// Registers: 8 sums, 4 weights, 2 broadcasts, 2 factors. A k group of a full tile is 32 operations (8 cycles) against
-/// 12 loads (6). Memory: as x86_ymm.h; elements behind a tap meet weights of 0, and what is left of them `a_terms`
-/// takes away again. Source: S. Winograd, A New Algorithm for Inner Product, IEEE Transactions on Computers C-17
-/// (1968).
+/// 12 loads (6).
+///
+/// Memory: as x86_ymm.h, but 8 bytes per started k group. Elements behind a tap meet weights of 0, and `a_terms` takes
+/// away what is left of them; they must be bytes or 0, or a sum would leave int16.
+///
+/// Source: S. Winograd, A New Algorithm for Inner Product, IEEE Transactions on Computers C-17 (1968).
 #include <immintrin.h>
 
 #include <cstddef>
@@ -66,6 +69,21 @@ EK_INLINE void inner_group(const uint8_t* const (&a)[MR], ptrdiff_t at, const ui
   }
 }
 
+/// All k groups of a tap; returns the weights behind them.
+template <bool kFetch, int MR, int V>
+EK_INLINE const uint8_t* inner_tap(const uint8_t* const (&a)[MR], int32_t kc, const uint8_t* w,
+                                   __m256i (&sum_s32x8)[MR][V]) {
+  const ptrdiff_t end = 2 * ptrdiff_t{kc};
+  for (ptrdiff_t at = 0; at < end; at += 2 * kGroup, w += 64 * V) {
+    if constexpr (kFetch) {
+      _mm_prefetch(reinterpret_cast<const char*>(w + kAhead), _MM_HINT_T0);
+      if (V == 2) _mm_prefetch(reinterpret_cast<const char*>(w + kAhead + 64), _MM_HINT_T0);
+    }
+    inner_group(a, at, w, sum_s32x8);
+  }
+  return w;
+}
+
 template <int MR, int V>
 EK_INLINE void start_sums(const QGemmArgs& args, int32_t first, __m256i (&sum_s32x8)[MR][V]) {
   EK_UNROLL
@@ -92,23 +110,16 @@ void tile(const QGemmArgs& args, int32_t first) {
         a[p] = args.rows[ky] + (first + p) * args.a_px + kx * args.a_kx;
         __asm__("" : "+r"(a[p]));  // else clang computes each from the one before, anew in every k group
       }
-      const ptrdiff_t end = 2 * ptrdiff_t{args.kc};
-      for (ptrdiff_t at = 0; at < end; at += 2 * kGroup, w += 64 * V) {
-        if constexpr (kFetch) {
-          _mm_prefetch(reinterpret_cast<const char*>(w + kAhead), _MM_HINT_T0);
-          if (V == 2) _mm_prefetch(reinterpret_cast<const char*>(w + kAhead + 64), _MM_HINT_T0);
-        }
-        inner_group(a, at, w, sum_s32x8);
-      }
+      w = inner_tap<kFetch>(a, args.kc, w, sum_s32x8);
     }
   }
   hold_all(sum_s32x8);
   store(args, first, sum_s32x8);
 }
 
+/// As `full_tiles` of x86_ymm.h.
 template <bool kFetch, int V>
 int32_t full_inner_tiles(const QGemmArgs& args) {
-  const ptrdiff_t end = 2 * ptrdiff_t{args.kc};
   const uint8_t* a[kMost];
   EK_UNROLL
   for (int p = 0; p < kMost; ++p) a[p] = args.rows[0] + p * args.a_px;
@@ -116,14 +127,7 @@ int32_t full_inner_tiles(const QGemmArgs& args) {
   for (; first + kMost <= args.m; first += kMost) {
     __m256i sum_s32x8[kMost][V];
     start_sums(args, first, sum_s32x8);
-    const uint8_t* w = static_cast<const uint8_t*>(args.w);
-    for (ptrdiff_t at = 0; at < end; at += 2 * kGroup, w += 64 * V) {
-      if constexpr (kFetch) {
-        _mm_prefetch(reinterpret_cast<const char*>(w + kAhead), _MM_HINT_T0);
-        if (V == 2) _mm_prefetch(reinterpret_cast<const char*>(w + kAhead + 64), _MM_HINT_T0);
-      }
-      inner_group(a, at, w, sum_s32x8);
-    }
+    inner_tap<kFetch>(a, args.kc, static_cast<const uint8_t*>(args.w), sum_s32x8);
     hold_all(sum_s32x8);
     store(args, first, sum_s32x8);
     EK_UNROLL

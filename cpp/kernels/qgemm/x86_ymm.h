@@ -9,10 +9,11 @@
 ///                  Dot::kSpare = whether a register is left beside sums, weights and broadcast;
 ///                  Dot::add(sum, a, w) = sum + a . w in every 32-bit lane.
 ///
-/// Registers: 12 sums, 2 weights, 1 broadcast, 1 product (AVX2) = 16. A strip is cut into tiles that differ by at
-/// most one pixel. With fewer sums than kSums, k is dealt to 2 or 4 chains of sums.
-/// Memory: reads 4 bytes per started k group of each tap of each pixel, the panel, and biases and scales of its
-/// vectors; writes n columns of m pixels. Weights behind the panel may be fetched ahead, which never faults.
+/// Registers: 12 sums, 2 weights, 1 broadcast, 1 product (AVX2) = 16. A strip of one tap is a loop of full tiles, 6 x
+/// 16 or 12 x 8, and a rest; others are cut into tiles that differ by at most one pixel. With fewer sums than kSums, k
+/// is dealt to 2 or 4 chains of sums. Memory: reads 4 bytes per started k group of each tap of each pixel, the panel,
+/// and biases and scales of its vectors; writes n columns of m pixels. Weights behind the panel may be fetched ahead,
+/// which never faults.
 #pragma once
 #include "kernels/isa/x86_avx2.h"
 #include "kernels/qgemm/qgemm.h"

@@ -140,8 +140,8 @@ double slowest(int32_t units, double cycles, int32_t threads) {
   return static_cast<double>((units + threads - 1) / threads) * cycles;
 }
 
-/// The longest of pieces that differ by a pixel, none longer than `most`: a short rest would read all weights for a few
-/// pixels.
+/// Pixels of pieces of one length but the last, which is shorter, none longer than `most`: a rest of few pixels would
+/// read all weights for them.
 int32_t alike(int32_t pixels, int32_t most) {
   const int32_t pieces = (pixels + most - 1) / most;
   return (pixels + pieces - 1) / pieces;
@@ -197,6 +197,15 @@ Choice choose(const Plan& plan, const OpView& op) {
   return c;
 }
 
+enum class Way : uint8_t { kGemm, kFirst, kWinograd };
+
+/// The way of least predicted cycles.
+Way way_of(const Plan& plan, const OpView& op, const Choice& c) {
+  const double dense = firstconv_cycles(plan, op), tiled = winograd_cycles(plan, op);
+  if (dense < c.cycles && dense <= tiled) return Way::kFirst;
+  return tiled < c.cycles ? Way::kWinograd : Way::kGemm;
+}
+
 ek_status plan_conv(const Plan& plan, const OpView& op, Step* step, Error* error) {
   if (is_wide(plan, op)) return plan_wide_conv(plan, op, step, error);
   const auto& p = op.as<Conv2DParams>();
@@ -204,9 +213,9 @@ ek_status plan_conv(const Plan& plan, const OpView& op, Step* step, Error* error
   const Choice c = choose(plan, op);
   step->macs = static_cast<uint64_t>(y.h) * static_cast<uint64_t>(y.w) * static_cast<uint64_t>(y.c) *
                static_cast<uint64_t>(p.kh) * static_cast<uint64_t>(p.kw) * static_cast<uint64_t>(x.c / p.groups);
-  const double dense = firstconv_cycles(plan, op), tiled = winograd_cycles(plan, op);
-  if (dense < c.cycles && dense <= tiled) return plan_firstconv(plan, op, step, error);
-  if (tiled < c.cycles) {
+  const Way way = way_of(plan, op, c);
+  if (way == Way::kFirst) return plan_firstconv(plan, op, step, error);
+  if (way == Way::kWinograd) {
     plan_winograd(plan, op, step);
     return EK_OK;
   }
@@ -223,9 +232,9 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   const auto& p = op.as<Conv2DParams>();
   const TensorPlan &x = plan.in(op), &y = plan.out(op);
   const Choice choice = choose(plan, op);
-  const double dense = firstconv_cycles(plan, op), tiled = winograd_cycles(plan, op);
-  if (dense < choice.cycles && dense <= tiled) return bind_firstconv(plan, op, step, weights, scratch);
-  if (tiled < choice.cycles) return bind_winograd(plan, op, step, weights, scratch);
+  const Way way = way_of(plan, op, choice);
+  if (way == Way::kFirst) return bind_firstconv(plan, op, step, weights, scratch);
+  if (way == Way::kWinograd) return bind_winograd(plan, op, step, weights, scratch);
   const Shape& s = choice.shape;
   const bool wide = choice.kernel->elem == Elem::kS16;
   const ptrdiff_t elem = wide ? 2 : 1;

@@ -6,10 +6,14 @@
 /// strip; larger ones for every batch of strips, as many as conv.cc gives room for. A fused group calls strip by strip
 /// and so widens again what two strips share. Rows of Winograd's inner product get what A alone contributes to a strip,
 /// computed before its first panel.
+#include <cstring>
+
 #include "runtime/groups/groups.h"
 
 namespace ek {
 namespace {
+
+constexpr size_t kBehind = 3;  // elements behind a row that a k group of 4 takes; other steps use this scratch too
 
 void set_panel(const ConvStep& c, int32_t group, int32_t panel, QGemmArgs* a) {
   const ptrdiff_t entry = (ptrdiff_t{group} * c.panels.count + panel) * c.panels.nr;
@@ -53,7 +57,10 @@ void multiply_s16(const ConvStep& c, int32_t first, int32_t end, int32_t panel, 
     const int32_t past = end - begin < c.wide_batch ? end : begin + c.wide_batch;
     const int32_t top = begin * c.sy, bottom = (past - 1) * c.sy + c.wide_window;
     for (int32_t r = ready > top ? ready : top; r < bottom; ++r) {  // of a long row, row r is strip r
-      c.widen(c.in.at(r), r + 1 < c.strips ? c.wide_count : c.wide_count_last, c.wide + (r % c.wide_rows) * c.wide_row);
+      const int32_t count = r + 1 < c.strips ? c.wide_count : c.wide_count_last;
+      int16_t* const row = c.wide + (r % c.wide_rows) * c.wide_row;
+      c.widen(c.in.at(r), count, row);
+      std::memset(row + count, 0, sizeof(int16_t) * kBehind);
     }
     ready = bottom;
     for (int32_t i = panel; i < panel_end; ++i) {
