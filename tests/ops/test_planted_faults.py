@@ -91,9 +91,10 @@ def made_for(family: str) -> list[Question]:
             b.conv("t0", n, 3, 1, 1)
             graphs.append(b.graph({"y": "t1"}))
     if family == "qgemm":
-        b = Builder((1, 7, 7, 162))
-        b.conv("t0", 72, 1)
-        graphs.append(b.graph({"y": "t1"}))
+        for c, n in ((194, 136), (20, 24)):  # the inner product; several tiles of a strip
+            b = Builder((1, 7, 7, c))
+            b.conv("t0", n, 1)
+            graphs.append(b.graph({"y": "t1"}))
     if family == "firstconv":
         for i, (c, k, n) in enumerate([(3, 3, 16), (1, 5, 8), (4, 3, 8), (3, 7, 8), (3, 3, 33), (3, 4, 9)]):
             b = Builder((1, 13, 14, c), i)

@@ -52,8 +52,9 @@ def test_strips_that_share_weights_give_the_reference(form: str, cap: str) -> No
 @pytest.mark.parametrize("cap", CAPS)
 @pytest.mark.parametrize("c", [193, 194, 195])
 def test_what_others_leave_in_scratch_reaches_no_result(c: int, cap: str) -> None:
-    """Steps share scratch, and a k group of 4 takes up to 3 elements behind a row. Here the first layer leaves 32767 for
-    each of its pixels, at some widths just there: a weight more, and int16 wraps.
+    """Steps share scratch, and a k group of 4 takes up to 3 elements behind a row.
+
+    Here the first layer leaves 32767 for each of its pixels, at some widths just there: a weight more, and int16 wraps.
     """
     for width in range(24, 44):
         b = Builder((1, 1, width, 192), width)
