@@ -60,7 +60,7 @@ def sources(*endings: str) -> list[str]:
 
 def install(session: nox.Session, *extras: str) -> None:
     """Install the project with extras, warnings as errors."""
-    session.install(f".[{','.join(extras)}]", WERROR)
+    session.install(f".[{','.join(extras)}]" if extras else ".", WERROR)
 
 
 def revision() -> str:
@@ -241,6 +241,14 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "bench", f"--benchmark-json={run}", *session.posargs)
     runs = map(str, results.glob("*.json"))
     session.run("python", "bench/report.py", *runs, "-o", str(results / "bench.html"))
+
+
+@nox.session
+def latency(session: nox.Session) -> None:
+    """Crop + resize + classify around the C call and Python, held to a limit: `nox -s latency -- --rounds 1000`."""
+    install(session)
+    session.install("cmake", "ninja")
+    session.run("python", "bench/latency.py", *session.posargs)
 
 
 @nox.session

@@ -3,7 +3,8 @@
  *   latency MODEL.ekm SCENE.bin ROUNDS SAMPLES.bin
  * SCENE.bin: int32 frames, width, height, boxes per frame; the boxes (int32 x, y, width, height); the RGB frames.
  * SAMPLES.bin gets nanoseconds as doubles: of each call, which runs one frame's boxes; then of an empty loop as long
- * that runs after every second call: what the machine adds by itself. Progress goes to stderr, ten times in all. */
+ * that runs after every second call: what the machine adds by itself. Progress goes to stderr after each tenth of the
+ * calls, rounded down. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
