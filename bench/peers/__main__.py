@@ -4,8 +4,9 @@
     nox -s peers
     nox -s peers -- --only kws,vww --rounds 5 --markdown table.md
 
-Each contender goes from a NumPy array of the model's type to one of its output, from Python. One process per number of
-threads and per cap; inside it contenders take turns. Exits 1 when edgekern gives other bytes than its NumPy reference.
+Each contender goes from a NumPy array of the model's type to one of its output, from Python; the camera row from the 17
+boxes of a frame per call, time per sign. One process per number of threads and per cap; inside it contenders take
+turns. Exits 1 when edgekern gives other bytes than its NumPy reference.
 """
 
 from __future__ import annotations
@@ -56,11 +57,13 @@ def prepare(case: forms.Case, folder: Path, data: Path | None) -> dict[str, Any]
     model = ek.compile(source)
     compiled, frames = folder / f"{case.id}.ekm", folder / f"{case.id}.npz"
     model.save(compiled)
+    held: dict[str, Any] = {}
     if case == forms.SIGNS:
         x = (bundled.crops(FRAMES).astype(np.int16) - 128).astype(np.int8)
+        held["camera"] = bundled.camera_reference()
     else:
         x = frames_for(model.inputs[0])
-    np.savez(frames, frames=x, reference=model.reference(x[:1]))
+    np.savez(frames, frames=x, reference=model.reference(x[:1]), **held)
     (output,) = model.outputs
     return {
         "id": case.id,

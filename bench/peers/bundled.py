@@ -20,7 +20,7 @@ from edgekern.ops.softmax import PROBABILITY
 from edgekern.quant import EXP_ONE, clamp_bounds, fold_multiplier
 from edgekern.signs import stream
 from edgekern.types import Quant
-from latency import MODEL
+from latency import MODEL, scene
 from peers import lite
 
 Array = np.ndarray[Any, Any]
@@ -205,3 +205,13 @@ def tflite() -> bytes:
         ValueError: It holds what has no TFLite form here.
     """
     return Conversion(read(MODEL.read_bytes()).graph).run()
+def camera_reference() -> Array:
+    """What the NumPy reference makes of the boxes of the first camera frame."""
+    frames, boxes = scene()
+    model = SignClassifier().model
+    assert model.preprocess is not None
+    crops = np.stack([model.preprocess.crop(frames[0], tuple(box)) for box in boxes[0].tolist()])
+    made: Array = model.reference(crops)
+    return made
+
+

@@ -53,7 +53,7 @@ def edgekern(files: Files, x: Array) -> Contender:
     return Contender(lambda: run(x, out=y), lambda: y)
 
 
-def camera(files: Files, x: Array) -> Contender:
+def camera(files: Files, x: Array | None = None) -> Contender:
     """The bundled model from camera frames: a call crops, resizes and classifies the boxes of one of latency.py's."""
     from edgekern.model import Model
     from latency import MODEL, scene

@@ -100,9 +100,35 @@ def test_the_camera_crops_resizes_and_classifies_every_box(tmp_path: Path) -> No
     from peers import contenders
 
     model, files = edgekern.SignClassifier().model, contenders.Files(tmp_path, tmp_path, tmp_path, 1)
-    camera, (frames, boxes) = contenders.camera(files, None), scene()
+    camera, (frames, boxes) = contenders.camera(files), scene()
     assert camera.items == len(boxes[0]) == 17
+    wanted, made, swapped = [], [], []
     for frame, rows_ in zip(frames[:2], boxes, strict=False):
         camera.call()
+        made.append(camera.output().tobytes())
         crops = np.stack([model.preprocess.crop(frame, tuple(box)) for box in rows_.tolist()])
-        assert camera.output().tobytes() == model.run(crops).tobytes()
+        wanted.append(model.run(crops).tobytes())
+        swapped.append(model.run(crops[::-1].copy()).tobytes())
+    assert made == wanted
+    assert made != wanted[::-1]
+    assert wanted[0] != swapped[0]  # else neither an output of the other frame nor of other boxes would be seen
+
+
+@pytest.mark.slow  # under emulation
+def test_the_worker_checks_the_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first call against the reference of the crops; a wrong byte of any box is told."""
+    for module in ("onnx", "tflite"):
+        pytest.importorskip(module, reason=f"needs pip install {module}")
+    from peers import bundled, worker
+
+    names = ("source", "float32", "compiled", "frames")
+    case = {name: str(tmp_path / "given.npz") for name in names} | {"scale": 0.0, "contenders": ["camera"]}
+    monkeypatch.setattr(worker, "JOB", {"threads": 1, "rounds": 1, "rest": 0.0})
+    right = bundled.camera_reference()
+    assert right.shape == (17, 43)
+    wrong = right.copy()
+    wrong[16, 42] += 1
+    for camera, exact in ((right, True), (wrong, False)):
+        np.savez(tmp_path / "given.npz", frames=np.zeros((2, 1), np.int8), camera=camera)
+        (row,) = worker.compare(case)
+        assert (row["contender"], row["refused"], row["exact"]) == ("camera", "", exact)
