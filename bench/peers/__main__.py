@@ -134,7 +134,7 @@ def measure(options: argparse.Namespace, console: Console, folder: Path) -> tupl
             progress.update(task, description=f"{case.id}: compile and reference")
             try:
                 cases.append(prepare(case, folder, options.data))
-            except FileNotFoundError as missing:
+            except (FileNotFoundError, bundled.NoFormError) as missing:
                 notes.append(f"{case.id}: {missing}")
             progress.advance(task)
         macs = {case["id"]: case["macs"] for case in cases}

@@ -2,12 +2,13 @@
 """The sign model of the package as int8 TFLite: the integers of the `.ekm`, layer by layer.
 
 A file holds multipliers m = s_in * s_w / s_out, TFLite scales: each s_w is a float32 that gives m back. Padding that
-SAME cannot say is a PAD of the pixels that are read. What TFLite has no word for is refused.
+SAME cannot say is a PAD of the pixels that are read. What has no form here is refused by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,10 @@ def beta(table: Array, scale: float) -> float:
     return float(low.max() + high.min()) / (2 * scale)
 
 
+class NoFormError(ValueError):
+    """The bundled model holds what has no TFLite form here."""
+
+
 class Conversion:
     """Walks the graph; `made` holds the TFLite number of each tensor's twin."""
 
@@ -63,10 +68,11 @@ class Conversion:
         (given,), (made,) = self.graph.inputs, self.graph.outputs
         start = self.tensor(given.tensor)
         for node in self.graph.nodes:
-            op: Any = node.op
-            if type(op) not in OPERATORS:
-                raise ValueError(f"no TFLite form of {op} here")
-            OPERATORS[type(op)](self, node)
+            try:
+                OPERATORS.get(type(node.op), unknown)(self, node)
+            except ValueError as why:
+                remedy = f"write its form in bench/peers/{Path(__file__).name}"
+                raise NoFormError(f"no TFLite form of {node.output}: {why}; {remedy}") from why
         return self.file.finish(start, self.made[made.tensor])
 
     def quant(self, name: str) -> Quant:
@@ -88,7 +94,7 @@ class Conversion:
         if clamp_bounds(self.quant(node.output), 0.0, 6.0) == op.clamp:
             return int(ActivationFunctionType.RELU6)
         if op.clamp != FULL:
-            raise ValueError(f"TFLite has no word for the clamp of {op}")
+            raise ValueError(f"no activation clamps like {op}")
         return int(ActivationFunctionType.NONE)
 
     def weights(self, node: Node, turned: Array, axis: int) -> list[int]:
@@ -105,7 +111,10 @@ def padding(c: Conversion, node: Node) -> tuple[int, int]:
     op: Any = node.op
     x, (b, h, w, channels) = node.inputs[0], c.graph.types[node.inputs[0]].shape
     (_, oh, ow, _), (top, left, _, _) = c.graph.types[node.output].shape, op.pads
-    needs = [max((o - 1) * s + k - n, 0) for o, s, k, n in zip((oh, ow), op.stride, op.kernel, (h, w), strict=True)]
+    spans = [(k - 1) * d + 1 for k, d in zip(op.kernel, op.dilation, strict=True)]
+    needs = [max((o - 1) * s + k - n, 0) for o, s, k, n in zip((oh, ow), op.stride, spans, (h, w), strict=True)]
+    if top > needs[0] or left > needs[1]:
+        raise ValueError(f"the pads {op.pads} of {op} begin before the {needs} pixels that it reads beyond the image")
     if not any(needs):
         return lite.VALID, c.made[x]
     if (top, left) == (needs[0] // 2, needs[1] // 2) and (oh, ow) == (-(-h // op.stride[0]), -(-w // op.stride[1])):
@@ -131,7 +140,9 @@ def window(c: Conversion, node: Node) -> tuple[int, dict[str, int]]:
 def conv(c: Conversion, node: Node) -> None:
     op: Any = node.op
     w = c.graph.constants[node.constants[0]]
-    if c.graph.types[node.inputs[0]].shape[1:3] == op.kernel:
+    if op.groups != 1 or w.shape[1:3] != op.kernel:
+        raise ValueError(f"groups, or weights {w.shape} in parts, of {op}")
+    if c.graph.types[node.inputs[0]].shape[1:3] == op.kernel and not any(op.pads):
         held = c.weights(node, w.reshape(len(w), -1), 0)
         act = c.activation(node)
         c.call(node, "FULLY_CONNECTED", held, "FullyConnectedOptions", FusedActivationFunction=act, KeepNumDims=True)
@@ -141,8 +152,12 @@ def conv(c: Conversion, node: Node) -> None:
 
 
 def depthwise(c: Conversion, node: Node) -> None:
+    op: Any = node.op
+    w = c.graph.constants[node.constants[0]]
+    if w.shape[:2] != op.kernel:
+        raise ValueError(f"weights {w.shape} in parts of {op}")
     x, options = window(c, node)
-    held = c.weights(node, c.graph.constants[node.constants[0]][None], 3)
+    held = c.weights(node, w[None], 3)
     kind = "DepthwiseConv2DOptions"
     c.file.call("DEPTHWISE_CONV_2D", [x, *held], c.tensor(node.output), kind, DepthMultiplier=1, **options)
 
@@ -151,7 +166,11 @@ def plain(node: Node) -> None:
     """Refuses a clamp where no activation is written."""
     op: Any = node.op
     if op.clamp != FULL:
-        raise ValueError(f"no TFLite form of {op} here")
+        raise ValueError(f"the clamp of {op}")
+
+
+def unknown(c: Conversion, node: Node) -> None:
+    raise ValueError(f"{node.op} is not among {sorted(known.__name__ for known in OPERATORS)}")
 
 
 def add(c: Conversion, node: Node) -> None:
@@ -198,13 +217,6 @@ def crops(count: int) -> Array:
     return np.stack(found)
 
 
-def tflite() -> bytes:
-    """The bundled model as a TFLite file.
-
-    Raises:
-        ValueError: It holds what has no TFLite form here.
-    """
-    return Conversion(read(MODEL.read_bytes()).graph).run()
 def camera_reference() -> Array:
     """What the NumPy reference makes of the boxes of the first camera frame."""
     frames, boxes = scene()
@@ -215,3 +227,10 @@ def camera_reference() -> Array:
     return made
 
 
+def tflite() -> bytes:
+    """The bundled model as a TFLite file.
+
+    Raises:
+        NoFormError: It holds what has no TFLite form here.
+    """
+    return Conversion(read(MODEL.read_bytes()).graph).run()

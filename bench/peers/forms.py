@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,19 +87,31 @@ def chosen(only: str) -> list[Case]:
     return [case for case in CASES if not wanted or {case.name, case.id} & set(wanted)]
 
 
-def folder(root: Path) -> Path:
-    """Where the files lie that these sources and this quantizer make."""
-    import onnxruntime
+def folder(root: Path, case: Case) -> Path:
+    """Where a file lies that is made here: by which sources, and of the bundled model or by which quantizer."""
+    parts: tuple[str, ...]
+    if case == SIGNS:
+        kind, parts, of = "signs", ("bundled", "lite"), MODEL.read_bytes()
+    else:
+        import onnxruntime
 
-    here = Path(__file__).parent
-    made_by = b"".join((here / f"{part}.py").read_bytes() for part in ("nets", "forms", "lite", "bundled"))
-    made_by += MODEL.read_bytes()
-    return root / f"nets-{hashlib.sha256(made_by + onnxruntime.__version__.encode()).hexdigest()[:12]}"
+        kind, parts, of = "nets", ("nets", "forms", "lite"), onnxruntime.__version__.encode()
+    by = b"".join((Path(__file__).parent / f"{part}.py").read_bytes() for part in parts)
+    return root / f"{kind}-{hashlib.sha256(by + of).hexdigest()[:12]}"
 
 
 def float_twin(case: Case, root: Path) -> Path:
     """The float network of a case that is made here; `source` writes it."""
-    return folder(root) / f"{case.name}.float.onnx"
+    return folder(root, case) / f"{case.name}.float.onnx"
+
+
+def keep(path: Path, make: Callable[[], bytes]) -> Path:
+    """The file, made whole or not at all if it is not there."""
+    if not path.exists():
+        part = path.with_suffix(".part")
+        part.write_bytes(make())
+        part.replace(path)
+    return path
 
 
 def source(case: Case, root: Path, data: Path | None) -> Path:
@@ -113,22 +125,17 @@ def source(case: Case, root: Path, data: Path | None) -> Path:
         if not path.is_file():
             raise FileNotFoundError(f"needs {case.trained} below --data DIR (or EDGEKERN_DATA)")
         return path
-    target = folder(root)
+    target = folder(root, case)
     target.mkdir(parents=True, exist_ok=True)
     if case == SIGNS:
-        path = target / f"{case.name}.tflite"
-        path.write_bytes(bundled.tflite())
-        return path
+        return keep(target / f"{case.name}.tflite", bundled.tflite)
     float32, qdq = float_twin(case, root), target / f"{case.name}.onnx"
     if not qdq.exists():
         onnx.save(nets.float_net(case.name)[0], float32)
         quantise(float32, qdq, nets.SHAPES[case.name])
     if case.form == "onnx":
         return qdq
-    path = target / f"{case.name}.tflite"
-    if not path.exists():
-        path.write_bytes(lite.from_qdq(onnx.load(qdq)))
-    return path
+    return keep(target / f"{case.name}.tflite", lambda: lite.from_qdq(onnx.load(qdq)))
 
 
 def quantise(float32: Path, target: Path, shape: tuple[int, ...]) -> None:

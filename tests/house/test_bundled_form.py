@@ -132,3 +132,110 @@ def test_the_worker_checks_the_camera(tmp_path: Path, monkeypatch: pytest.Monkey
         np.savez(tmp_path / "given.npz", frames=np.zeros((2, 1), np.int8), camera=camera)
         (row,) = worker.compare(case)
         assert (row["contender"], row["refused"], row["exact"]) == ("camera", "", exact)
+
+
+# ---- what has no form -------------------------------------------------------------------------------------------
+
+
+def convolution(kind: str = "Conv2D", parts: int = 1, shape: tuple[int, ...] = (9, 9), **more: Any) -> Any:
+    """A graph of one integer convolution of 4 channels, 3x3."""
+    from edgekern import ops
+    from edgekern.graph import Graph, Node, Port
+    from edgekern.types import DType, Quant, TensorType
+
+    op = getattr(ops, kind)(kernel=(3, 3), **more)
+    depthwise = kind == "DepthwiseConv2D"
+    w_shape = (3 * parts, 3, 4) if depthwise else (4, 3 * parts, 3, 4 // getattr(op, "groups", 1))
+    w = np.random.default_rng(0).integers(-3, 4, w_shape, np.int8)
+    constants = {"w": w, "b": np.arange(4, dtype=np.int32) * 99, "m": np.full(4, 0.01, np.float32)}
+    x = TensorType((1, *shape, 4), DType.INT8, Quant(0.0625, 3))
+    y = TensorType(op.infer([x], [constants["w"], constants["b"]]).shape, DType.INT8, Quant(0.125, -2))
+    node = Node(op, ("x",), tuple(constants), "y")
+    ports = ((Port(name, name, DType.INT8),) for name in "xy")
+    return Graph(*ports, (node,), {"x": x, "y": y}, constants)
+
+
+@pytest.mark.parametrize("kind", ["Conv2D", "DepthwiseConv2D"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"pads": (1, 1, 1, 1)},
+        {"pads": (2, 2, 2, 2), "dilation": (2, 2)},
+        {"pads": (1, 1, 1, 1), "stride": (2, 2)},
+        {"pads": (3, 0, 1, 2)},
+        {"dilation": (2, 3)},
+        {"pads": (1, 1, 1, 1), "shape": (3, 3)},
+    ],
+)
+def test_windows_of_every_padding_and_dilation_keep_their_integers(
+    kind: str, more: dict[str, Any], tmp_path: Path
+) -> None:
+    for module in ("onnx", "tflite"):
+        pytest.importorskip(module, reason=f"needs pip install {module}")
+    from edgekern.graph.run import reference
+    from peers import bundled
+
+    graph = convolution(kind, **more)
+    (tmp_path / "net.tflite").write_bytes(bundled.Conversion(graph).run())
+    x = np.random.default_rng(1).integers(-128, 128, graph.types["x"].shape, np.int8)
+    (wanted,) = reference(graph, {"x": x}).values()
+    assert edgekern.compile(tmp_path / "net.tflite").reference(x).tobytes() == wanted.tobytes()
+    assert wanted.std() > 1
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"groups": 2}, "groups"),
+        ({"parts": 2}, "in parts"),
+        ({"kind": "DepthwiseConv2D", "parts": 2}, "in parts"),
+        ({"pads": (1, 0, 0, 0), "stride": (9, 1)}, "begin before"),  # reads no row beyond the image's end
+        ({"pads": (0, 5, 0, 0), "stride": (1, 9)}, "begin before"),
+        ({"clamp": (-3, 100)}, "clamps"),
+    ],
+)
+def test_what_has_no_form_is_refused_by_name(more: dict[str, Any], said: str) -> None:
+    for module in ("onnx", "tflite"):
+        pytest.importorskip(module, reason=f"needs pip install {module}")
+    from peers import bundled
+
+    with pytest.raises(bundled.NoFormError, match=f"form of y: .*{said}.*; write its form in bench/peers/bundled.py"):
+        bundled.Conversion(convolution(**more)).run()
+
+
+def test_a_bundled_model_without_a_form_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("onnx", "tflite", "rich"):
+        pytest.importorskip(module, reason=f"needs pip install {module}")
+    from argparse import Namespace
+
+    from rich.console import Console
+
+    from peers import __main__ as run
+
+    def refuse(*_: Any) -> None:
+        raise run.bundled.NoFormError("no TFLite form of y")
+
+    monkeypatch.setattr(run, "BUILD", tmp_path)
+    monkeypatch.setattr(run.bundled, "tflite", refuse)
+    monkeypatch.setattr(run.machine, "peak_program", lambda folder: (None, ""))
+    options = Namespace(only="signs,kws", data=None, threads=[1], uncapped=True)
+    rows, notes, _ = run.measure(options, Console(quiet=True), tmp_path)
+    assert rows == []
+    assert notes[0] == "signs.tflite: no TFLite form of y"
+    assert notes[1].startswith("kws.tflite: needs")
+
+
+def test_the_form_is_kept_and_made_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("onnx", "tflite"):
+        pytest.importorskip(module, reason=f"needs pip install {module}")
+    from peers import forms
+
+    made = iter([b"one", b"two"])
+    monkeypatch.setattr(forms.bundled, "tflite", lambda: next(made))
+    paths = [forms.source(forms.SIGNS, tmp_path, None) for _ in range(2)]
+    assert paths[0] == paths[1]
+    assert paths[0].read_bytes() == b"one"
+    assert [p.name for p in paths[0].parent.iterdir()] == ["signs.tflite"]  # no part
+    monkeypatch.setattr(forms, "MODEL", tmp_path / "other")
+    forms.MODEL.write_bytes(b"another model")
+    assert forms.source(forms.SIGNS, tmp_path, None).read_bytes() == b"two"
