@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import os
 import re
 import sys
 from pathlib import Path
@@ -152,6 +154,33 @@ def test_the_limit_takes_the_best_peak_of_before_and_after(repo: Path, monkeypat
     monkeypatch.setattr(latency.os, "sched_setaffinity", lambda *_: None, raising=False)
     options = latency.argparse.Namespace(core=0, rounds=1, uncapped=True, build=None)
     assert [latency.measure(options)["caps"]["avx2"]["limit_us"] for _ in range(2)] == [130, 130]
+
+
+@pytest.mark.slow
+def test_the_c_program_tells_every_call_and_every_empty_loop(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One round as it is run: built, pinned, all eight frames; what it says is not judged."""
+    latency = bench("latency", repo)
+    if tools := latency.lacking():
+        pytest.skip(f"needs {', '.join(tools)}")
+    told, summary = [], latency.summary
+    monkeypatch.setattr(latency, "summary", lambda *samples: told.append(samples) or summary(*samples))
+    usable = os.sched_getaffinity(0)
+    try:
+        options = argparse.Namespace(core=min(usable), rounds=1, uncapped=True, build=tmp_path)
+        result = latency.measure(options)
+    finally:
+        os.sched_setaffinity(0, usable)
+    ((frames, idle, boxes),) = told
+    assert (len(frames), len(idle), boxes) == (8, 4, 17)  # a loop after every second call
+    assert min(frames) > 0
+    assert min(idle) > 0
+    (row,) = result["caps"].values()
+    assert row["calls"] == 8
+    assert row["python_us"]["p50"] > 0
+    assert capfd.readouterr().err.count(" of 8 frames\n") == 8
+    latency.report(result)
 
 
 # ---- the page of report.py --------------------------------------------------------------------------------------
