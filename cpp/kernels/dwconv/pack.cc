@@ -41,7 +41,6 @@ constexpr Groups kDots5 = {7,
 // By pairs: columns of rows two at a time; then the last row, whose columns x86_avx2.cc takes in twos: at stride 1 they
 // are kx - 1, kx of one output or another for each kx = 0..kw, at stride 2 for every other.
 constexpr Groups kPairs3 = {7, {{0, 3}, {1, 4}, {2, 5}, {-1, 6}, {6, 7}, {7, 8}, {8, -1}}};
-constexpr Groups kPairs3Stride2 = {5, {{0, 3}, {1, 4}, {2, 5}, {-1, 6}, {7, 8}}};
 constexpr Groups kPairs5 = {16,
                             {{0, 5},
                              {10, 15},
@@ -59,20 +58,16 @@ constexpr Groups kPairs5 = {16,
                              {22, 23},
                              {23, 24},
                              {24, -1}}};
-constexpr Groups kPairs5Stride2 = {13,
-                                   {{0, 5},
-                                    {10, 15},
-                                    {1, 6},
-                                    {11, 16},
-                                    {2, 7},
-                                    {12, 17},
-                                    {3, 8},
-                                    {13, 18},
-                                    {4, 9},
-                                    {14, 19},
-                                    {-1, 20},
-                                    {21, 22},
-                                    {23, 24}}};
+/// The first `columns` groups, and every other of those of the last row.
+constexpr Groups at_stride_2(const Groups& all, int32_t columns) {
+  Groups groups = {};
+  for (int32_t from = 0; from < all.count; from += from < columns ? 1 : 2) {
+    for (int32_t e = 0; e < 4; ++e) groups.tap[groups.count][e] = all.tap[from][e];
+    ++groups.count;
+  }
+  return groups;
+}
+constexpr Groups kPairs3Stride2 = at_stride_2(kPairs3, 3), kPairs5Stride2 = at_stride_2(kPairs5, 10);
 
 const Groups& groups_of(const DwConvKernel& kernel, const DwConvProblem& p) {
   if (kernel.form == DwConvForm::kPairs) {

@@ -30,10 +30,7 @@
 #include <cstddef>
 #include <cstdint>
 
-// clang-format off: dwconv.h after the isa header, as in the other files
-#include "kernels/isa/x86_avx2.h"
-#include "kernels/dwconv/dwconv.h"
-// clang-format on
+#include "kernels/dwconv/x86_finish.h"
 
 namespace ek {
 
@@ -42,18 +39,8 @@ void dwconv_u8_5x5_avx2(const DwConvArgs& args);
 
 namespace {
 
-constexpr int32_t kLanes = 8;
 constexpr int32_t kSums = 2048;  ///< of the buffer
 constexpr int32_t kFill = 1024;  ///< sums of a turn, where a block has fewer, so that the buffer takes little of L1
-
-EK_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-
-/// Without it GCC computes the addresses of all blocks and weights ahead and keeps them in memory.
-template <typename T>
-EK_INLINE T* in_register(T* p) {
-  __asm__("" : "+r"(p));
-  return p;
-}
 
 template <int K, int S>
 struct Shape {
@@ -76,7 +63,7 @@ struct Block {
 
   template <bool kHeld>
   EK_MEMBER __m256i weights(int group) const {
-    return kHeld ? held[kHeld ? group : 0] : load(w + group);
+    return kHeld ? held[kHeld ? group : 0] : load256(w + group);
   }
 };
 
@@ -106,7 +93,7 @@ EK_INLINE void add_columns(__m256i (&sum_s32x8)[kLive], Block<K, S>& b) {
   EK_UNROLL
   for (int o = kFrom; o < kTo; ++o) {
     const int kx = K - S - S * o;  // of the near column
-    __m256i acc_s32x8 = kx < 1 ? load(b.bias) : sum_s32x8[o];
+    __m256i acc_s32x8 = kx < 1 ? load256(b.bias) : sum_s32x8[o];
     EK_UNROLL
     for (int i = 0; i < kPairs; ++i) {
       if (kNear && kx >= 0) acc_s32x8 = dot(acc_s32x8, near[i], b.template weights<kHeld>(kx * kPairs + i));
@@ -140,7 +127,7 @@ template <int K, int S>
 EK_INLINE void add_block(Block<K, S> b, int32_t m, int32_t* to) {
   using Of = Shape<K, S>;
   constexpr int kLive = Of::kLive, kDone = Of::kDone;
-  __m256i sum_s32x8[kLive];
+  __m256i sum_s32x8[kLive] = {};  // of the first step `advance` takes some that no column has reached
   add_columns<K / 2 * kDone, kLive, S == 1, true, false>(sum_s32x8, b);
   advance(sum_s32x8, b);
   if (K == 5) {
@@ -149,7 +136,7 @@ EK_INLINE void add_block(Block<K, S> b, int32_t m, int32_t* to) {
   }
   if (Of::kHeld) {
     EK_UNROLL
-    for (int i = 0; i < Of::kGroups; ++i) b.held[i] = load(b.w + i);
+    for (int i = 0; i < Of::kGroups; ++i) b.held[i] = load256(b.w + i);
   }
   for (; m > kDone; m -= kDone) {
     add_columns<0, kLive, true, true, Of::kHeld>(sum_s32x8, b);
@@ -186,86 +173,19 @@ __attribute__((noinline)) void add_up(const DwConvArgs& args, int32_t x, int32_t
   }
 }
 
-struct Rounding {
-  __m256i zero_s16x16, lo_u8x32, hi_u8x32;
-};
-
-/// Four vectors of sums to bytes [a0..a7 | b0..b7 | c0..c7 | d0..d7]; kPlain: zero is 0 and no byte is out of bounds.
-template <bool kPlain>
-EK_INLINE __m256i bytes_u8x32(const int32_t* const (&sum)[4], const __m256 (&scale_f32x8)[4], const Rounding& r) {
-  __m256i q_s32x8[4];
-  EK_UNROLL
-  for (int i = 0; i < 4; ++i) {
-    q_s32x8[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(load(sum[i])), scale_f32x8[i]));
-  }
-  __m256i ab_s16x16 = _mm256_packs_epi32(q_s32x8[0], q_s32x8[1]);
-  __m256i cd_s16x16 = _mm256_packs_epi32(q_s32x8[2], q_s32x8[3]);
-  if (!kPlain) {
-    ab_s16x16 = _mm256_adds_epi16(ab_s16x16, r.zero_s16x16);
-    cd_s16x16 = _mm256_adds_epi16(cd_s16x16, r.zero_s16x16);
-  }
-  __m256i u_u8x32 = _mm256_packus_epi16(ab_s16x16, cd_s16x16);
-  if (!kPlain) u_u8x32 = _mm256_min_epu8(_mm256_max_epu8(u_u8x32, r.lo_u8x32), r.hi_u8x32);
-  return _mm256_permutevar8x32_epi32(u_u8x32, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-}
-
-/// 4 / kPixels blocks of m pixels, kPixels at a time; of a lone block the first `valid` channels. Behind the last
-/// pixel the last one is computed again and not stored.
-template <int kPixels, bool kPlain>
-EK_INLINE void finish_blocks(const DwConvArgs& args, int32_t m, int32_t valid, const int32_t* sums, const float* scale,
-                             uint8_t* y, const Rounding& r) {
-  constexpr int kBlocks = 4 / kPixels;
-  __m256 scale_f32x8[4];
-  EK_UNROLL
-  for (int i = 0; i < 4; ++i) scale_f32x8[i] = _mm256_loadu_ps(scale + i % kBlocks * kLanes);
-  for (int32_t x = 0; x < m; x += kPixels, y += kPixels * args.y_px) {
-    const int32_t *sum[4], *block = sums + ptrdiff_t{x} * kLanes;
-    EK_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const ptrdiff_t px = i / kBlocks < m - x ? i / kBlocks : m - x - 1;
-      sum[i] = block + (i % kBlocks * ptrdiff_t{m} + px) * kLanes;
-    }
-    const __m256i u_u8x32 = bytes_u8x32<kPlain>(sum, scale_f32x8, r);
-    const __m128i half_u8x16[2] = {_mm256_castsi256_si128(u_u8x32), _mm256_extracti128_si256(u_u8x32, 1)};
-    if (kPixels == 1) _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), u_u8x32);
-    EK_UNROLL
-    for (int i = 0; kPixels > 1 && i < kPixels; ++i) {
-      if (i >= m - x) return;
-      const __m128i u_u8x16 = half_u8x16[i / (kPixels / 2)];
-      if (kPixels == 2) _mm_storeu_si128(reinterpret_cast<__m128i*>(y + i * args.y_px), u_u8x16);
-      if (kPixels == 4) store_u8x8(y + i * args.y_px, i % 2 ? _mm_unpackhi_epi64(u_u8x16, u_u8x16) : u_u8x16, valid);
-    }
-  }
-}
-
-/// Bytes of channels c..end - 1 of m outputs from x on, from what add_up left.
-template <bool kPlain>
-__attribute__((noinline)) void finish(const DwConvArgs& args, int32_t x, int32_t m, int32_t c, int32_t end,
-                                      const int32_t* sums, const Rounding& r) {
-  uint8_t* y = args.y + x * args.y_px;
-  for (; end - c >= 32; c += 32, sums += 32 * m) finish_blocks<1, kPlain>(args, m, 8, sums, args.scale + c, y + c, r);
-  if (end - c >= 16) {
-    finish_blocks<2, kPlain>(args, m, 8, sums, args.scale + c, y + c, r);
-    c += 16, sums += 16 * m;
-  }
-  for (; c < end; c += 8, sums += 8 * m) finish_blocks<4, kPlain>(args, m, end - c, sums, args.scale + c, y + c, r);
-}
-
 template <int K, int S>
 void row(const DwConvArgs& args) {
   alignas(32) int32_t sums[kSums];
-  const int32_t lo = static_cast<int32_t>(args.out.lo) + args.out.zero;
-  const int32_t hi = static_cast<int32_t>(args.out.hi) + args.out.zero;
-  const Rounding r = {_mm256_set1_epi16(static_cast<int16_t>(args.out.zero)), _mm256_set1_epi8(static_cast<int8_t>(lo)),
-                      _mm256_set1_epi8(static_cast<int8_t>(hi))};
-  const auto bytes = args.out.zero == 0 && lo == 0 && hi == 255 ? finish<true> : finish<false>;
+  const ByteBounds256 r = load_byte_bounds256(args.out);
+  const bool plain = args.out.zero == 0 && args.out.lo == 0.0f && args.out.hi == 255.0f;
+  const auto to_bytes = plain ? finish<true> : finish<false>;
   for (int32_t x = 0, m; x < args.m; x += m) {
     m = args.m - x < Shape<K, S>::kPixels ? args.m - x : Shape<K, S>::kPixels;
     const int32_t channels = 32 * m < kFill ? kFill / (32 * m) * 32 : 32;
     for (int32_t c = 0, end; c < args.c; c = end) {
       end = args.c - c < channels ? args.c : c + channels;
       add_up<K, S>(args, x, m, c, end, sums);
-      bytes(args, x, m, c, end, sums, r);
+      to_bytes(args, x, m, c, end, sums, r);
     }
   }
 }

@@ -28,8 +28,6 @@ void dwconv_u8_5x5_avxvnni(const DwConvArgs& args);
 namespace {
 
 struct AvxVnni : Ymm {
-  static constexpr int kTaps = 4;
-
   /// N = 4: bytes of rows 0, 1 and of rows 2, 3 alternating, of channels 16l + 0..7 and then of 16l + 8..15.
   template <int N>
   struct Taps {

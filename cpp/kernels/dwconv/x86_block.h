@@ -4,8 +4,8 @@
 ///
 ///   y(x, c) = requant(bias(c) + sum over ky, kx of rows[ky][(x*S + kx)*px + c] * w(ky, kx, c), scale(c))
 ///
-/// A dot sums kTaps taps of one channel in each 32-bit lane, once their bytes stand side by side there. The taps of a
-/// column go together; where one row is left over (5 = 4 + 1) it is taken kTaps columns at a time:
+/// A dot sums 4 taps of one channel in each 32-bit lane, once their bytes stand side by side there. The taps of a
+/// column go together; of 5x5 one row is left over, which is taken 4 columns at a time:
 ///
 ///   3x3   a dot per column                         3 dots
 ///   5x5   rows 0..3 per column; row 4: 1-4, 0      7 dots, not 10
@@ -15,9 +15,9 @@
 ///
 /// `Isa` says how:
 ///   Vector, Mask, Rounding           types: 32-bit lanes, channels to store, the requantisation's constants
-///   kTaps, kLanes                    taps of a dot, lanes of a vector
+///   kLanes                           of a vector
 ///   kHolds                           registers are enough for the weights of a block
-///   interleave<K>(rows, taps)        kTaps pointers to bytes of N * kLanes channels -> Taps<N>, N = 1 or 4
+///   interleave<K>(rows, taps)        4 pointers to bytes of N * kLanes channels -> Taps<N>, N = 1 or 4
 ///   vector(taps, j)                  their vector j
 ///   dot, load, round, store          one instruction or a few each; store_half writes half the channels of N = 4
 /// N = 4: vector j has channel 16l + 4j + k in lane 4l + k, what unpack instructions make of 16-byte lanes and pack
@@ -32,6 +32,8 @@
 namespace ek {
 namespace {
 
+constexpr int kTaps = 4;  ///< of a dot
+
 template <typename Isa, int N>
 struct Lanes {
   typename Isa::Vector v[N];
@@ -40,9 +42,8 @@ struct Lanes {
 /// One block of N * kLanes channels: its constants, and where it is in its row.
 template <typename Isa, int K, int N>
 struct Block {
-  static constexpr int kPlanes = K == 3 && Isa::kTaps == 4 ? 1 : K / Isa::kTaps;  ///< dots per column
-  static constexpr bool kLastRow = kPlanes * Isa::kTaps < K;                      ///< one row is left over
-  static constexpr int kGroups = kPlanes * K + (kLastRow ? (K - 1) / Isa::kTaps + 1 : 0);
+  static constexpr bool kLastRow = K > kTaps;  ///< one row is left over
+  static constexpr int kGroups = K + (kLastRow ? (K - 1) / kTaps + 1 : 0);
   static constexpr bool kHeld = Isa::kHolds;
 
   const typename Isa::Vector* w;                 ///< [kGroups][N]
@@ -82,39 +83,32 @@ EK_INLINE Block<Isa, K, N> load_block(const DwConvArgs& args, int32_t first) {
 /// Taps of column kRel, counted from the first tap of the next output.
 template <typename Isa, int K, int N>
 struct Column {
-  typename Isa::template Taps<N> plane[Block<Isa, K, N>::kPlanes];
+  typename Isa::template Taps<N> column;    ///< of 3x3 one tap comes twice, the second time under weight 0
   typename Isa::template Taps<N> last_row;  ///< columns kRel - kTaps + 1 .. kRel; left of the row column 0, unused
 };
 
 template <int kRel, typename Isa, int K, int N>
 EK_INLINE Column<Isa, K, N> load_column(const Block<Isa, K, N>& b) {
-  constexpr int kTaps = Isa::kTaps;
-  Column<Isa, K, N> column;
+  Column<Isa, K, N> taken;
   const uint8_t* taps[kTaps];
   EK_UNROLL
-  for (int plane = 0; plane < b.kPlanes; ++plane) {
-    EK_UNROLL
-    for (int i = 0; i < kTaps; ++i) {
-      const int ky = plane * kTaps + i;
-      taps[i] = b.row[ky < K ? ky : K - 1] + kRel * b.in_px;
-    }
-    Isa::template interleave<K>(taps, column.plane[plane]);
-  }
+  for (int i = 0; i < kTaps; ++i) taps[i] = b.row[i < K ? i : K - 1] + kRel * b.in_px;
+  Isa::template interleave<K>(taps, taken.column);
   if constexpr (Block<Isa, K, N>::kLastRow) {
     EK_UNROLL
     for (int i = 0; i < kTaps; ++i) {
       const int back = kTaps - 1 - i;
       taps[i] = b.row[K - 1] + (kRel < back ? 0 : kRel - back) * b.in_px;
     }
-    Isa::template interleave<K>(taps, column.last_row);
+    Isa::template interleave<K>(taps, taken.last_row);
   }
-  return column;
+  return taken;
 }
 
 /// Adds vector j of column kRel to the outputs it touches. The sum of the next output is sum[kPhase]; the sums of
 /// those behind it follow, modulo kLive.
 template <int S, int kRel, int kPhase, typename Isa, int K, int N, int kLive>
-EK_INLINE void add_vector(Lanes<Isa, N> (&sum)[kLive], const Block<Isa, K, N>& b, const Column<Isa, K, N>& column,
+EK_INLINE void add_vector(Lanes<Isa, N> (&sum)[kLive], const Block<Isa, K, N>& b, const Column<Isa, K, N>& taken,
                           int j) {
   EK_UNROLL
   for (int o = 0; o < kLive; ++o) {
@@ -122,29 +116,18 @@ EK_INLINE void add_vector(Lanes<Isa, N> (&sum)[kLive], const Block<Isa, K, N>& b
     if (kx < 0 || kx >= K) continue;
     typename Isa::Vector& acc_s32 = sum[(o + kPhase) % kLive].v[j];
     if (kx == 0) acc_s32 = Isa::load(b.bias + Isa::kLanes * j);
-    EK_UNROLL
-    for (int plane = 0; plane < b.kPlanes; ++plane) {
-      acc_s32 = Isa::dot(acc_s32, Isa::vector(column.plane[plane], j), b.weights(kx * b.kPlanes + plane, j));
-    }
-    if (b.kLastRow && (K - 1 - kx) % Isa::kTaps == 0) {
-      const int group = b.kPlanes * K + (K - 1 - kx) / Isa::kTaps;
-      acc_s32 = Isa::dot(acc_s32, Isa::vector(column.last_row, j), b.weights(group, j));
+    acc_s32 = Isa::dot(acc_s32, Isa::vector(taken.column, j), b.weights(kx, j));
+    if (b.kLastRow && (K - 1 - kx) % kTaps == 0) {
+      acc_s32 = Isa::dot(acc_s32, Isa::vector(taken.last_row, j), b.weights(K + (K - 1 - kx) / kTaps, j));
     }
   }
 }
 
 template <int S, int kRel, int kPhase, typename Isa, int K, int N, int kLive>
 EK_INLINE void add_column(Lanes<Isa, N> (&sum)[kLive], const Block<Isa, K, N>& b) {
-  const Column<Isa, K, N> column = load_column<kRel>(b);
+  const Column<Isa, K, N> taken = load_column<kRel>(b);
   EK_UNROLL
-  for (int j = 0; j < N; ++j) add_vector<S, kRel, kPhase>(sum, b, column, j);
-}
-
-/// Without it GCC computes the addresses of all unrolled steps ahead, runs out of registers and keeps them in memory.
-template <typename T>
-EK_INLINE T* in_register(T* p) {
-  __asm__("" : "+r"(p));
-  return p;
+  for (int j = 0; j < N; ++j) add_vector<S, kRel, kPhase>(sum, b, taken, j);
 }
 
 /// Finishes the next output, whose columns but the last S are in its sum; then those behind it, kLive or `count` in
@@ -153,11 +136,11 @@ template <int S, int kPhase, typename Isa, int K, int N, int kLive>
 EK_INLINE void steps(Lanes<Isa, N> (&sum)[kLive], Block<Isa, K, N>& b, const typename Isa::Rounding& r, int32_t count) {
   if (count <= kPhase) return;
   if constexpr (S == 2) add_column<S, K - 2, kPhase>(sum, b);
-  const Column<Isa, K, N> column = load_column<K - 1>(b);
+  const Column<Isa, K, N> taken = load_column<K - 1>(b);
   Lanes<Isa, N> q;
   EK_UNROLL
   for (int j = 0; j < N; ++j) {
-    add_vector<S, K - 1, kPhase>(sum, b, column, j);
+    add_vector<S, K - 1, kPhase>(sum, b, taken, j);
     q.v[j] = Isa::round(sum[kPhase].v[j], b.scale + Isa::kLanes * j, r);
   }
   Isa::store(b.y, b.valid, q.v, r);

@@ -27,7 +27,7 @@ EK_INLINE void finish_two(Lanes<Isa, 4> (&sum)[2], Lanes<Isa, 4> (&q)[2], const 
   const Column<Isa, 3, 4> near = load_column<2>(b), far = load_column<3>(b);
   EK_UNROLL
   for (int j = 2 * kHalf; j < 2 * kHalf + 2; ++j) {
-    const Vector n = Isa::vector(near.plane[0], j), f = Isa::vector(far.plane[0], j);
+    const Vector n = Isa::vector(near.column, j), f = Isa::vector(far.column, j);
     const auto weights = [&](int group) {
       Vector w = b.weights(group, j);
       hold(w);

@@ -21,7 +21,7 @@ struct Avx512Vnni {
   using Vector = __m512i;
   using Mask = __mmask16;
   using Rounding = Rounding512;
-  static constexpr int kTaps = 4, kLanes = 16;
+  static constexpr int kLanes = 16;
   static constexpr bool kHolds = true;
 
   static EK_MEMBER Vector load(const void* p) { return _mm512_loadu_si512(p); }

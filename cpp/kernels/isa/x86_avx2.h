@@ -31,14 +31,35 @@ EK_INLINE int32_t load_s32(const void* p) {
   return value;
 }
 
+EK_INLINE __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+
 /// Says that `v` is in a register here. Without it GCC carries sums through memory across the next branch, and loads
 /// a vector once per use instead of once.
 EK_INLINE void hold(__m256i& v) { __asm__("" : "+x"(v)); }
+
+/// Says that `p` is in a register here. Without it compilers derive the addresses of unrolled steps from each other, or
+/// all ahead, and run out of registers.
+template <typename T>
+EK_INLINE T* in_register(T* p) {
+  __asm__("" : "+r"(p));
+  return p;
+}
 
 struct Requant256 {
   __m256 hi_f32x8;
   __m256i zero_s16x16, lo_u8x32;  ///< lo is the least output byte
 };
+
+/// Where products are below 2^30 both bounds may wait until there are bytes: saturation on the way keeps their order.
+struct ByteBounds256 {
+  __m256i zero_s16x16, lo_u8x32, hi_u8x32;
+};
+
+EK_INLINE ByteBounds256 load_byte_bounds256(const Requant& out) {
+  const auto lo = static_cast<int32_t>(out.lo) + out.zero, hi = static_cast<int32_t>(out.hi) + out.zero;
+  return {_mm256_set1_epi16(static_cast<int16_t>(out.zero)), _mm256_set1_epi8(static_cast<int8_t>(lo)),
+          _mm256_set1_epi8(static_cast<int8_t>(hi))};
+}
 
 EK_INLINE Requant256 load_requant256(const Requant& out) {
   Requant256 r;
@@ -54,6 +75,11 @@ EK_INLINE __m256i round_s32x8(__m256i acc_s32x8, __m256 scale_f32x8, const Requa
   return _mm256_cvtps_epi32(_mm256_min_ps(t_f32x8, r.hi_f32x8));
 }
 
+/// rne(float(acc) * m): not yet clipped, zero not yet added.
+EK_INLINE __m256i round_s32x8(__m256i acc_s32x8, __m256 scale_f32x8) {
+  return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(acc_s32x8), scale_f32x8));
+}
+
 /// Four rounded vectors to 32 finished bytes, packed inside 128-bit lanes: [a0..a3 b0..b3 c0..c3 d0..d3 | a4.. | …].
 EK_INLINE __m256i bytes_in_lanes_u8x32(__m256i a_s32x8, __m256i b_s32x8, __m256i c_s32x8, __m256i d_s32x8,
                                        const Requant256& r) {
@@ -62,10 +88,22 @@ EK_INLINE __m256i bytes_in_lanes_u8x32(__m256i a_s32x8, __m256i b_s32x8, __m256i
   return _mm256_max_epu8(_mm256_packus_epi16(ab_s16x16, cd_s16x16), r.lo_u8x32);
 }
 
+/// The same, clipped as bytes.
+EK_INLINE __m256i bytes_in_lanes_u8x32(__m256i a_s32x8, __m256i b_s32x8, __m256i c_s32x8, __m256i d_s32x8,
+                                       const ByteBounds256& r) {
+  const __m256i ab_s16x16 = _mm256_adds_epi16(_mm256_packs_epi32(a_s32x8, b_s32x8), r.zero_s16x16);
+  const __m256i cd_s16x16 = _mm256_adds_epi16(_mm256_packs_epi32(c_s32x8, d_s32x8), r.zero_s16x16);
+  return _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(ab_s16x16, cd_s16x16), r.lo_u8x32), r.hi_u8x32);
+}
+
+/// From [a0..a3 b0..b3 c0..c3 d0..d3 | a4..] to [a0..a7 | b0..b7 | c0..c7 | d0..d7].
+EK_INLINE __m256i across_lanes_u8x32(__m256i abcd_u8x32) {
+  return _mm256_permutevar8x32_epi32(abcd_u8x32, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
 /// Four rounded vectors to 32 finished bytes: [a0..a7 | b0..b7 | c0..c7 | d0..d7].
 EK_INLINE __m256i bytes_u8x32(__m256i a_s32x8, __m256i b_s32x8, __m256i c_s32x8, __m256i d_s32x8, const Requant256& r) {
-  const __m256i abcd_u8x32 = bytes_in_lanes_u8x32(a_s32x8, b_s32x8, c_s32x8, d_s32x8, r);
-  return _mm256_permutevar8x32_epi32(abcd_u8x32, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  return across_lanes_u8x32(bytes_in_lanes_u8x32(a_s32x8, b_s32x8, c_s32x8, d_s32x8, r));
 }
 
 /// Stores the first n bytes (1..16), no other.

@@ -35,6 +35,14 @@ EK_INLINE int32_t load_s32(const void* p) {
 /// a vector once per use instead of once.
 EK_INLINE void hold(__m512i& v) { __asm__("" : "+v"(v)); }
 
+/// Says that `p` is in a register here. Without it compilers derive the addresses of unrolled steps from each other, or
+/// all ahead, and run out of registers.
+template <typename T>
+EK_INLINE T* in_register(T* p) {
+  __asm__("" : "+r"(p));
+  return p;
+}
+
 struct Requant512 {
   __m512i zero_s16x32, lo_u8x64, hi_u8x64;  ///< the least and the greatest output byte
 };

@@ -40,14 +40,14 @@ struct DotS16 {
   static constexpr int kWeights = 32;  // bytes of a vector
   static constexpr int kAhead = 0;
   static constexpr bool kSpare = false;
-  static EK_MEMBER __m256i weights(const uint8_t* w) { return load_x8(w); }
+  static EK_MEMBER __m256i weights(const uint8_t* w) { return load256(w); }
   static EK_MEMBER __m256i add(__m256i sum_s32x8, __m256i a_s16x16, __m256i w_s16x16) {
     return _mm256_add_epi32(sum_s32x8, _mm256_madd_epi16(a_s16x16, w_s16x16));
   }
 };
 
 struct DotS16Ahead : DotS16 {
-  static constexpr int kAhead = 3072;  // from L3 to L1 at 64 bytes per 4 to 8 cycles
+  static constexpr int kAhead = kFetched;
 };
 
 struct DotS16S8 : DotS16Ahead {
@@ -56,8 +56,6 @@ struct DotS16S8 : DotS16Ahead {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w)));
   }
 };
-
-constexpr int32_t kNearDepth = 128;  // K of a panel of 4 KB: what lies behind it would only push activations out of L1
 
 }  // namespace
 

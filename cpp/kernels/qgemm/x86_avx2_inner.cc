@@ -4,8 +4,9 @@
 ///
 ///   a0 w0 + a2 w2 = (a0 + w2) (a2 + w0) - a0 a2 - w0 w2
 ///
-/// What holds A alone is a number per pixel, what holds the weights alone one per column: `a_terms_avx2` adds the first
-/// up once for all columns, the packer folds the second into the bias, and a k group of 8 columns is left with
+/// What holds A alone is a number per pixel, what holds the weights alone one per column: `a_terms_avx2`
+/// (x86_avx2_terms.cc) adds the first up once for all columns, the packer folds the second into the bias, and a k group
+/// of 8 columns is left with
 ///
 ///   sum += (a0 + w2, a1 + w3) . (a2 + w0, a3 + w1)
 ///
@@ -37,14 +38,11 @@
 namespace ek {
 
 void qgemm_s16_4x16x4_avx2(const QGemmArgs& args);
-void a_terms_avx2(const QGemmArgs& args, int32_t* terms);
 
 namespace {
 
 constexpr int kMost = 4;  // pixels of a tile
 constexpr int32_t kGroup = 4;  // elements
-constexpr int32_t kAhead = 3072;  // bytes of weights fetched ahead: from L3 to L1 at 64 bytes per 4 to 8 cycles
-constexpr int32_t kNearDepth = 128;  // K of a panel of 4 KB: what lies behind it would only push activations out of L1
 
 EK_INLINE __m256i broadcast_pair(const uint8_t* a) { return _mm256_set1_epi32(load_s32(a)); }
 
@@ -54,7 +52,7 @@ EK_INLINE void inner_group(const uint8_t* const (&a)[MR], ptrdiff_t at, const ui
   __m256i w_s16x16[2][V];
   EK_UNROLL
   for (int i = 0; i < 2 * V; ++i) {
-    w_s16x16[i / V][i % V] = load_x8(w + 32 * i);
+    w_s16x16[i / V][i % V] = load256(w + 32 * i);
     hold(w_s16x16[i / V][i % V]);
   }
   EK_UNROLL
@@ -76,8 +74,8 @@ EK_INLINE const uint8_t* inner_tap(const uint8_t* const (&a)[MR], int32_t kc, co
   const ptrdiff_t end = 2 * ptrdiff_t{kc};
   for (ptrdiff_t at = 0; at < end; at += 2 * kGroup, w += 64 * V) {
     if constexpr (kFetch) {
-      _mm_prefetch(reinterpret_cast<const char*>(w + kAhead), _MM_HINT_T0);
-      if (V == 2) _mm_prefetch(reinterpret_cast<const char*>(w + kAhead + 64), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(w + kFetched), _MM_HINT_T0);
+      if (V == 2) _mm_prefetch(reinterpret_cast<const char*>(w + kFetched + 64), _MM_HINT_T0);
     }
     inner_group(a, at, w, sum_s32x8);
   }
@@ -91,7 +89,7 @@ EK_INLINE void start_sums(const QGemmArgs& args, int32_t first, __m256i (&sum_s3
     const __m256i a_s32x8 = _mm256_set1_epi32(args.a_terms[first + p]);
     EK_UNROLL
     for (int v = 0; v < V; ++v) {
-      const __m256i bias_s32x8 = load_x8(reinterpret_cast<const uint8_t*>(args.bias + 8 * v));
+      const __m256i bias_s32x8 = load256(args.bias + 8 * v);
       sum_s32x8[p][v] = _mm256_sub_epi32(bias_s32x8, a_s32x8);
     }
   }
@@ -106,10 +104,7 @@ void tile(const QGemmArgs& args, int32_t first) {
     for (int32_t kx = 0; kx < args.kw; ++kx) {
       const uint8_t* a[MR];
       EK_UNROLL
-      for (int p = 0; p < MR; ++p) {
-        a[p] = args.rows[ky] + (first + p) * args.a_px + kx * args.a_kx;
-        __asm__("" : "+r"(a[p]));  // else clang computes each from the one before, anew in every k group
-      }
+      for (int p = 0; p < MR; ++p) a[p] = in_register(args.rows[ky] + (first + p) * args.a_px + kx * args.a_kx);
       w = inner_tap<kFetch>(a, args.kc, w, sum_s32x8);
     }
   }
@@ -131,10 +126,7 @@ int32_t full_inner_tiles(const QGemmArgs& args) {
     hold_all(sum_s32x8);
     store(args, first, sum_s32x8);
     EK_UNROLL
-    for (int p = 0; p < kMost; ++p) {
-      a[p] += kMost * args.a_px;
-      __asm__("" : "+r"(a[p]));
-    }
+    for (int p = 0; p < kMost; ++p) a[p] = in_register(a[p] + kMost * args.a_px);
   }
   return first;
 }
@@ -153,73 +145,11 @@ EK_INLINE void run_inner(const QGemmArgs& args) {
   if (first < args.m) tiles[args.m - first - 1](args, first);
 }
 
-/// a0 a2 + a1 a3 of the k groups whose halves are the even and odd 4 bytes of two vectors, added to 32-bit lanes.
-EK_INLINE __m256i add_terms(__m256i sum_s32x8, __m256i first_s16x16, __m256i second_s16x16) {
-  const __m256 first_f32x8 = _mm256_castsi256_ps(first_s16x16), second_f32x8 = _mm256_castsi256_ps(second_s16x16);
-  const __m256i left_s16x16 = _mm256_castps_si256(_mm256_shuffle_ps(first_f32x8, second_f32x8, 0x88));
-  const __m256i right_s16x16 = _mm256_castps_si256(_mm256_shuffle_ps(first_f32x8, second_f32x8, 0xDD));
-  return _mm256_add_epi32(sum_s32x8, _mm256_madd_epi16(left_s16x16, right_s16x16));
-}
-
-/// Those of four pixels, not yet added across the lanes.
-EK_INLINE void pixel_terms(const QGemmArgs& args, const ptrdiff_t (&pixel)[4], __m256i (&sum_s32x8)[4]) {
-  const __m256i zero = _mm256_setzero_si256();
-  for (int32_t ky = 0; ky < args.kh; ++ky) {
-    for (int32_t kx = 0; kx < args.kw; ++kx) {
-      const uint8_t* a = args.rows[ky] + kx * args.a_kx;
-      int32_t k = args.kc;
-      for (; k >= 32; k -= 32, a += 64) {
-        EK_UNROLL
-        for (int p = 0; p < 4; ++p) {
-          sum_s32x8[p] = add_terms(sum_s32x8[p], load_x8(a + pixel[p]), load_x8(a + pixel[p] + 32));
-        }
-      }
-      for (; k >= 16; k -= 16, a += 32) {
-        EK_UNROLL
-        for (int p = 0; p < 4; ++p) sum_s32x8[p] = add_terms(sum_s32x8[p], load_x8(a + pixel[p]), zero);
-      }
-      for (; k > 0; k -= kGroup, a += 8) {
-        EK_UNROLL
-        for (int p = 0; p < 4; ++p) {
-          const __m128i group_s16x8 = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(a + pixel[p]));
-          sum_s32x8[p] = add_terms(sum_s32x8[p], _mm256_zextsi128_si256(group_s16x8), zero);
-        }
-      }
-    }
-  }
-}
-
 }  // namespace
 
 void qgemm_s16_4x16x4_avx2(const QGemmArgs& args) {
   if (args.kh * args.kw * args.kc > kNearDepth) return run_inner<true>(args);
   run_inner<false>(args);
-}
-
-/// Four pixels at a time; of the last four some may be one pixel again. Reads the elements of A that the row reads.
-void a_terms_avx2(const QGemmArgs& args, int32_t* terms) {
-  for (int32_t i = 0; i < args.m; i += 4) {
-    __m256i sum_s32x8[4];
-    ptrdiff_t pixel[4];
-    EK_UNROLL
-    for (int p = 0; p < 4; ++p) {
-      sum_s32x8[p] = _mm256_setzero_si256();
-      pixel[p] = (i + p < args.m ? i + p : i) * args.a_px;
-    }
-    pixel_terms(args, pixel, sum_s32x8);
-    const __m256i low_s32x8 = _mm256_hadd_epi32(sum_s32x8[0], sum_s32x8[1]);
-    const __m256i high_s32x8 = _mm256_hadd_epi32(sum_s32x8[2], sum_s32x8[3]);
-    const __m256i halves_s32x8 = _mm256_hadd_epi32(low_s32x8, high_s32x8);
-    const __m128i all_s32x4 =
-        _mm_add_epi32(_mm256_castsi256_si128(halves_s32x8), _mm256_extracti128_si256(halves_s32x8, 1));
-    if (i + 4 <= args.m) {
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(terms + i), all_s32x4);
-    } else {
-      alignas(16) int32_t last[4];
-      _mm_store_si128(reinterpret_cast<__m128i*>(last), all_s32x4);
-      for (int32_t p = i; p < args.m; ++p) terms[p] = last[p - i];
-    }
-  }
 }
 
 }  // namespace ek

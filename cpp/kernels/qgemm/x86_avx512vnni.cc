@@ -90,7 +90,6 @@ void tile(const QGemmArgs& args, int32_t first) {
   store(out, y, sum_s32x16);
 }
 
-using TileFn = void (*)(const QGemmArgs& args, int32_t first);
 constexpr TileFn kTiles[2][kMr] = {
     {tile<1, 1>, tile<2, 1>, tile<3, 1>, tile<4, 1>, tile<5, 1>, tile<6, 1>, tile<7, 1>, tile<8, 1>, tile<9, 1>,
      tile<10, 1>, tile<11, 1>, tile<12, 1>},
@@ -100,16 +99,6 @@ constexpr TileFn kTiles[2][kMr] = {
 
 }  // namespace
 
-void qgemm_u8_12x32x4_avx512vnni(const QGemmArgs& args) {
-  const TileFn* const tiles = kTiles[args.n > 16];
-  const int32_t count = (args.m + kMr - 1) / kMr;
-  const int32_t pixels = args.m / count, longer = args.m % count;  // the first `longer` tiles have one pixel more
-  int32_t first = 0;
-  for (int32_t i = 0; i < count; ++i) {
-    const int32_t mr = pixels + (i < longer);
-    tiles[mr - 1](args, first);
-    first += mr;
-  }
-}
+void qgemm_u8_12x32x4_avx512vnni(const QGemmArgs& args) { run_tiles(args, kTiles[args.n > 16]); }
 
 }  // namespace ek

@@ -32,7 +32,7 @@ struct DotU8 {
   static constexpr int kWeights = 32;  // bytes of a vector
   static constexpr int kAhead = 0;
   static constexpr bool kSpare = true;
-  static EK_MEMBER __m256i weights(const uint8_t* w) { return load_x8(w); }
+  static EK_MEMBER __m256i weights(const uint8_t* w) { return load256(w); }
   static EK_MEMBER __m256i add(__m256i sum_s32x8, __m256i a_u8x32, __m256i w_s8x32) {
     return _mm256_dpbusd_avx_epi32(sum_s32x8, a_u8x32, w_s8x32);
   }

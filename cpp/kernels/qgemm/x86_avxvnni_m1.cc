@@ -32,7 +32,7 @@ struct Ymm {
   using Vector = __m256i;
   using Rounding = Requant256;
   static constexpr int kLanes = 8;
-  static EK_MEMBER Vector load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+  static EK_MEMBER Vector load(const void* p) { return load256(p); }
   static EK_MEMBER Vector zero() { return _mm256_setzero_si256(); }
   static EK_MEMBER Vector add(Vector a_s32x8, Vector b_s32x8) { return _mm256_add_epi32(a_s32x8, b_s32x8); }
   static EK_MEMBER Vector broadcast(int32_t a_u8x4) { return _mm256_set1_epi32(a_u8x4); }

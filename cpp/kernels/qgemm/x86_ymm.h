@@ -15,28 +15,16 @@
 /// and biases and scales of its vectors; writes n columns of m pixels. Weights behind the panel may be fetched ahead,
 /// which never faults.
 #pragma once
+// clang-format off: x86_tiles.h builds on what the isa header defines
 #include "kernels/isa/x86_avx2.h"
-#include "kernels/qgemm/qgemm.h"
+#include "kernels/qgemm/x86_tiles.h"
+// clang-format on
 
 namespace ek {
 namespace {
 
-using TileFn = void (*)(const QGemmArgs& args, int32_t first);
-
-/// The strip, in tiles of at most kMr pixels that differ by at most one.
-template <int kMr>
-EK_INLINE void run_tiles(const QGemmArgs& args, const TileFn (&tiles)[kMr]) {
-  const int32_t count = (args.m + kMr - 1) / kMr;
-  const int32_t pixels = args.m / count, longer = args.m % count;  // the first `longer` tiles have one pixel more
-  int32_t first = 0;
-  for (int32_t i = 0; i < count; ++i) {
-    const int32_t mr = pixels + (i < longer);
-    tiles[mr - 1](args, first);
-    first += mr;
-  }
-}
-
-EK_INLINE __m256i load_x8(const uint8_t* w) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)); }
+constexpr int kFetched = 3072;       // bytes of int16 weights ahead: from L3 to L1 at 64 bytes per 4 to 8 cycles
+constexpr int32_t kNearDepth = 128;  // K of a panel of 4 KB: what lies behind it would only push activations out of L1
 
 template <int MR, int V>
 EK_INLINE void hold_all(__m256i (&v)[MR][V]) {
@@ -74,7 +62,7 @@ EK_INLINE void accumulate(const QGemmArgs& args, int32_t first, __m256i (&sum_s3
   for (int p = 0; p < MR; ++p) {
     EK_UNROLL
     for (int v = 0; v < V; ++v) {
-      chain_s32x8[0][p][v] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(args.bias + 8 * v));
+      chain_s32x8[0][p][v] = load256(args.bias + 8 * v);
       EK_UNROLL
       for (int c = 1; c < kChains; ++c) chain_s32x8[c][p][v] = _mm256_setzero_si256();
     }
@@ -171,7 +159,7 @@ int32_t full_tiles(const QGemmArgs& args) {
     __m256i sum_s32x8[MR][V];
     EK_UNROLL
     for (int i = 0; i < MR * V; ++i) {
-      sum_s32x8[i / V][i % V] = load_x8(reinterpret_cast<const uint8_t*>(args.bias + 8 * (i % V)));
+      sum_s32x8[i / V][i % V] = load256(args.bias + 8 * (i % V));
     }
     const uint8_t* w = static_cast<const uint8_t*>(args.w);
     for (ptrdiff_t at = 0; at < end; at += 4, w += Dot::kWeights * V) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /// What the AVX-512 tiles of qgemm share: one k group, and the way from its sums to memory.
 #pragma once
+// clang-format off: x86_tiles.h builds on what the isa header defines
 #include "kernels/isa/x86_avx512vnni.h"
-#include "kernels/qgemm/qgemm.h"
+#include "kernels/qgemm/x86_tiles.h"
+// clang-format on
 
 namespace ek {
 namespace {
