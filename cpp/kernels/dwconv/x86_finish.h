@@ -34,7 +34,8 @@ EK_INLINE void finish_blocks(const DwConvArgs& args, int32_t m, int32_t valid, c
     const int32_t *sum[4], *block = sums + ptrdiff_t{x} * kLanes;
     EK_UNROLL
     for (int i = 0; i < 4; ++i) {
-      const ptrdiff_t px = i / kBlocks < m - x ? i / kBlocks : m - x - 1;
+      // that the first pixel is there, clang does not see
+      const ptrdiff_t px = i < kBlocks || i / kBlocks < m - x ? i / kBlocks : m - x - 1;
       sum[i] = block + (i % kBlocks * ptrdiff_t{m} + px) * kLanes;
     }
     const __m256i u_u8x32 = sums_u8x32<kPlain>(sum, scale_f32x8, r);

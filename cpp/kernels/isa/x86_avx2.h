@@ -37,6 +37,9 @@ EK_INLINE __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast
 /// a vector once per use instead of once.
 EK_INLINE void hold(__m256i& v) { __asm__("" : "+x"(v)); }
 
+/// Says that both are in registers here, so that what makes them comes before what takes either.
+EK_INLINE void hold(__m256i& a, __m256i& b) { __asm__("" : "+x"(a), "+x"(b)); }
+
 /// Says that `p` is in a register here. Without it compilers derive the addresses of unrolled steps from each other, or
 /// all ahead, and run out of registers.
 template <typename T>

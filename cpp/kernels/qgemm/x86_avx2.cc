@@ -41,8 +41,15 @@ struct DotS16 {
   static constexpr int kAhead = 0;
   static constexpr bool kSpare = false;
   static EK_MEMBER __m256i weights(const uint8_t* w) { return load256(w); }
-  static EK_MEMBER __m256i add(__m256i sum_s32x8, __m256i a_s16x16, __m256i w_s16x16) {
-    return _mm256_add_epi32(sum_s32x8, _mm256_madd_epi16(a_s16x16, w_s16x16));
+  /// Two products, then two additions: one of each in turn is 4 to 10 % slower on Zen 4.
+  template <int V>
+  static EK_MEMBER void add(__m256i (&sum_s32x8)[V], __m256i a_s16x16, const __m256i (&w_s16x16)[V]) {
+    __m256i product_s32x8[V];
+    EK_UNROLL
+    for (int v = 0; v < V; ++v) product_s32x8[v] = _mm256_madd_epi16(a_s16x16, w_s16x16[v]);
+    if constexpr (V == 2) hold(product_s32x8[0], product_s32x8[1]);
+    EK_UNROLL
+    for (int v = 0; v < V; ++v) sum_s32x8[v] = _mm256_add_epi32(sum_s32x8[v], product_s32x8[v]);
   }
 };
 

@@ -33,8 +33,10 @@ struct DotU8 {
   static constexpr int kAhead = 0;
   static constexpr bool kSpare = true;
   static EK_MEMBER __m256i weights(const uint8_t* w) { return load256(w); }
-  static EK_MEMBER __m256i add(__m256i sum_s32x8, __m256i a_u8x32, __m256i w_s8x32) {
-    return _mm256_dpbusd_avx_epi32(sum_s32x8, a_u8x32, w_s8x32);
+  template <int V>
+  static EK_MEMBER void add(__m256i (&sum_s32x8)[V], __m256i a_u8x32, const __m256i (&w_s8x32)[V]) {
+    EK_UNROLL
+    for (int v = 0; v < V; ++v) sum_s32x8[v] = _mm256_dpbusd_avx_epi32(sum_s32x8[v], a_u8x32, w_s8x32[v]);
   }
 };
 

@@ -46,8 +46,7 @@ EK_INLINE void dot_group(const uint8_t* const (&a)[(MR + 2) / 3], ptrdiff_t offs
   EK_UNROLL
   for (int p = 0; p < MR; ++p) {
     const __m256i a_x8 = _mm256_set1_epi32(load_s32(a[p / 3] + offset + p % 3 * stride));
-    EK_UNROLL
-    for (int v = 0; v < V; ++v) sum_s32x8[p][v] = Dot::add(sum_s32x8[p][v], a_x8, w_x8[v]);
+    Dot::add(sum_s32x8[p], a_x8, w_x8);
   }
 }
 
