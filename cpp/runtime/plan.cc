@@ -11,10 +11,9 @@ namespace ek {
 namespace {
 
 constexpr int64_t kMaxTensorBytes = (int64_t{1} << 31) - 1;
-// A shared step begins and ends by words that cross between cores, about 0.5 us in all; a first frame part finds its
-// workers asleep. Less than this is not worth it: cycles that sharing takes from a step, and from a frame.
+// A shared step begins and ends by words that cross between cores, about 0.5 us in all. Sharing that takes fewer cycles
+// than this from a step is not worth it.
 constexpr double kStepGain = 4000.0;
-constexpr double kFrameGain = 250000.0;
 constexpr int64_t kMaxFrameBytes = int64_t{1} << 36;  // of all tensors: a frame writes every halo
 
 const Group* group_of(Opcode opcode) {
@@ -138,8 +137,8 @@ struct Records {
   uint64_t bytes() const { return ledger.used() + kLine; }
 };
 
-ek_status allocate_records(const ModelView& m, Plan* plan, ArenaItem** items, Error* error) {
-  const Records at(m, plan->threads);
+ek_status allocate_records(const ModelView& m, const Plan* like, Plan* plan, ArenaItem** items, Error* error) {
+  const Records at(m, like == nullptr ? plan->threads : 1);
   plan->records = std::calloc(1, at.bytes());
   if (plan->records == nullptr) {
     return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for a plan of %" PRIu64 " bytes", at.bytes());
@@ -149,10 +148,11 @@ ek_status allocate_records(const ModelView& m, Plan* plan, ArenaItem** items, Er
   plan->tensors = {reinterpret_cast<TensorPlan*>(base + at.tensors), m.tensors.size};
   plan->steps = {reinterpret_cast<Step*>(base + at.steps), 0};
   plan->members = {reinterpret_cast<Step*>(base + at.members), m.ops.size};
-  plan->copies = reinterpret_cast<Step*>(base + at.copies);
+  if (like == nullptr) plan->copies = reinterpret_cast<Step*>(base + at.copies);
   plan->runs_at = {reinterpret_cast<uint32_t*>(base + at.runs_at), m.ops.size};
   plan->fused = {base + at.fused, m.ops.size};
   plan->facts = {base + at.facts, m.ops.size};
+  if (like != nullptr) std::memcpy(plan->facts.data, like->facts.data, m.ops.size);
   for (uint32_t i = 0; i < m.ops.size; ++i) plan->runs_at[i] = i;
   plan->moves = {reinterpret_cast<MoveArgs*>(base + at.moves), m.operands.size + m.ops.size};
   *items = reinterpret_cast<ArenaItem*>(base + at.scratch);
@@ -227,7 +227,7 @@ ek_status make_plan(const ModelView& model, const PlanOptions& options, Plan* pl
   plan->threads = options.threads;
   plan->move = select_move(options.cap);
   ArenaItem* items = nullptr;
-  ek_status status = allocate_records(model, plan, &items, error);
+  ek_status status = allocate_records(model, options.like, plan, &items, error);
   if (status != EK_OK) return status;
   for (uint32_t i = 0; i < model.tensors.size; ++i) place_tensor(model.tensors[i], &plan->tensors[i]);
   shape_by_consumers(*plan);
@@ -261,7 +261,6 @@ namespace {
 void bind_copies(Plan* plan, Step* copies, uint8_t* weights, uint8_t* scratch) {
   const Span<Step> members = plan->members;
   plan->members = {copies + members.size, members.size};
-  plan->packed = true;
   for (uint32_t i = 0; i < members.size; ++i) plan->members[i] = members[i];
   for (const Step& step : plan->steps) {
     Step* copy = copies++;
@@ -275,28 +274,26 @@ void bind_copies(Plan* plan, Step* copies, uint8_t* weights, uint8_t* scratch) {
     weights += align_line(step.weights_bytes);
   }
   plan->members = members;
-  plan->packed = false;
 }
 
 }  // namespace
 
-void bind_plan(Plan* plan, uint8_t* block) {
-  uint8_t* weights = block;
-  uint8_t* arena = block + plan->weights_bytes + kSlack;
-  uint8_t* scratch = block + plan->weights_bytes + plan->arena_bytes;
-  for (TensorPlan& t : plan->tensors) t.base = arena + t.item.offset;
+void bind_plan(Plan* plan, const PlanMemory& memory, bool packed) {
+  uint8_t* weights = memory.weights;
+  plan->packed = packed;
+  for (TensorPlan& t : plan->tensors) t.base = memory.arena + kSlack + t.item.offset;
   for (Step& step : plan->steps) {
     if (step.group) {
-      bind_group(*plan, &step, weights, scratch);
+      bind_group(*plan, &step, weights, memory.scratch);
     } else {
-      bind_step(*plan, &step, weights, scratch);
+      bind_step(*plan, &step, weights, memory.scratch);
     }
     bind_halo(*plan, &step);
     weights += align_line(step.weights_bytes);
   }
-  for (int32_t thread = 1; thread < plan->threads; ++thread) {
-    scratch += plan->scratch_bytes;
-    bind_copies(plan, plan->copies_of(thread), block, scratch);
+  plan->packed = true;
+  for (int32_t thread = 1; thread < plan->threads && plan->copies != nullptr; ++thread) {
+    bind_copies(plan, plan->copies_of(thread), memory.weights, memory.scratch + plan->scratch_bytes * thread);
   }
 }
 

@@ -6,9 +6,7 @@
 /// into the block it is given and turns offsets into pointers. Nothing is decided after that.
 ///
 /// Every thread has scratch and, for the steps that threads share, a copy of the steps that points there; all else
-/// is one.
-///
-///   block:  weights | arena (kSlack before and after) | scratch of each thread
+/// is one. Where threads take whole frames of a batch, each has a plan and an arena; the weights stay one.
 #pragma once
 #include "base/arena.h"
 #include "kernels/move/move.h"
@@ -71,7 +69,7 @@ struct Plan {
   Span<TensorPlan> tensors;
   Span<Step> steps;         ///< what a frame runs, in this order
   Span<Step> members;       ///< by op: the steps inside fused groups
-  Step* copies = nullptr;   ///< of thread 1 and on: op_count steps, op_count members
+  Step* copies = nullptr;   ///< of thread 1 and on: op_count steps, op_count members; null in a further plan
   Span<uint32_t> runs_at;   ///< by op: the last op of its group, itself when it runs alone
   Span<MoveArgs> moves;  ///< parts of the copying steps
   Span<uint8_t> fused;      ///< by op: it is a member of a group
@@ -90,8 +88,11 @@ struct Plan {
     if (known == 0) known = static_cast<uint8_t>(kKnown | read());
     return known;
   }
-  uint64_t all_scratch() const { return scratch_bytes * static_cast<uint64_t>(threads); }
-  uint64_t block_bytes() const { return weights_bytes + arena_bytes + all_scratch(); }
+  double cycles() const {  ///< predicted, of a frame on one thread
+    double sum = 0.0;
+    for (const Step& step : steps) sum += step.cycles;
+    return sum;
+  }
   /// Step `index` as `thread` runs it; of a step that is not shared, thread 0's alone.
   const Step& step(int32_t thread, uint32_t index) const {
     return thread == 0 ? steps[index] : copies_of(thread)[index];
@@ -104,17 +105,27 @@ struct PlanOptions {
   bool trace = false;
   int32_t threads = 1;
   bool share_all = false;  ///< share what can be shared, however short
+  const Plan* like = nullptr;  ///< make this plan once more, for a thread that takes whole frames
 };
 
-/// Bytes of the plan's own records, the only memory that make_plan() allocates.
+/// What sharing must save, of a frame or a batch: a first part finds its workers asleep.
+constexpr double kFrameGain = 250000.0;  // cycles
+
+/// Bytes of the plan's own records, the only memory that make_plan() allocates; `threads` have copies of the steps.
 uint64_t plan_record_bytes(const ModelView& model, int32_t threads);
 
 /// `model` outlives the plan. Where sharing steps is not predicted to pay, the plan is for one thread. On failure
 /// nothing is kept.
 ek_status make_plan(const ModelView& model, const PlanOptions& options, Plan* plan, Error* error);
 
-/// `block` has block_bytes(), zeroed, 64-aligned.
-void bind_plan(Plan* plan, uint8_t* block);
+/// Where a plan lies: weights_bytes, arena_bytes (kSlack before and after the tensors among them), and scratch_bytes
+/// for each thread. Zeroed, 64-aligned.
+struct PlanMemory {
+  uint8_t *weights, *arena, *scratch;
+};
+
+/// Packs the weights, unless another plan like this one has.
+void bind_plan(Plan* plan, const PlanMemory& memory, bool packed);
 
 void free_plan(Plan* plan);
 

@@ -79,11 +79,34 @@ ek_status Session::check_frame(const ek_frame& frame, ResizeArgs* crop, Error* e
     return fail(e, EK_INVALID_ARGUMENT, 0, "row_stride", "rows of %" PRId64 " bytes every %td bytes", row,
                 frame.row_stride);
   }
-  *crop = crop_;
+  *crop = lanes_[0].crop;
   crop->row_stride = frame.row_stride;
   crop->src_channels = channels;
   set_order(frame.channels, m.preprocess->order, crop);
   return EK_OK;
+}
+
+struct Session::BoxCall {
+  const ek_frame* frame;
+  const ek_box* boxes;
+  int64_t margin;
+  ResizeArgs crop;  // of lane 0
+  ek_buffer* outputs;
+  bool raw;
+};
+
+void Session::run_box(const Session& session, const Lane& lane, bool shared, const void* call, int32_t box) {
+  const auto& b = *static_cast<const BoxCall*>(call);
+  const Clip c = clip_box(b.boxes[box], b.margin, *b.frame);
+  ResizeArgs crop = b.crop;
+  crop.y = lane.crop.y, crop.scratch = lane.crop.scratch;
+  crop.box = b.frame->data + c.y0 * b.frame->row_stride + c.x0 * crop.src_channels;
+  crop.width = static_cast<int32_t>(c.x1 - c.x0), crop.height = static_cast<int32_t>(c.y1 - c.y0);
+  session.resize_(crop);
+  const Edge& input = lane.inputs[session.model().preprocess->input];
+  if (input.halo != nullptr) input.halo(input.shape, input.base, input.zero);
+  session.run_steps(lane, shared);
+  write_outputs(lane, b.outputs, box, b.raw);
 }
 
 ek_status Session::run_regions(const ek_frame& frame, const ek_box* boxes, int32_t box_count, ek_buffer* outputs,
@@ -106,17 +129,8 @@ ek_status Session::run_regions(const ek_frame& frame, const ek_box* boxes, int32
   const Claim claim(&busy_);
   if (claim.check(error) != EK_OK) return EK_BUSY;
   const RoundToNearest mode;
-  const Awake workers(pool_);
-  const Edge& input = inputs_[model().preprocess->input];
-  for (int32_t i = 0; i < box_count; ++i) {
-    const Clip c = clip_box(boxes[i], margin, frame);
-    crop.box = frame.data + c.y0 * frame.row_stride + c.x0 * crop.src_channels;
-    crop.width = static_cast<int32_t>(c.x1 - c.x0), crop.height = static_cast<int32_t>(c.y1 - c.y0);
-    resize_(crop);
-    if (input.halo != nullptr) input.halo(input.shape, input.base, input.zero);
-    run_steps();
-    write_outputs(outputs, i, raw);
-  }
+  const BoxCall call = {&frame, boxes, margin, crop, outputs, raw};
+  each_frame(box_count, run_box, &call);
   return EK_OK;
 }
 

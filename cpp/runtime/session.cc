@@ -6,9 +6,7 @@
 #include <cstring>
 #include <new>
 
-#include "base/clock.h"
 #include "base/rounding.h"
-#include "runtime/claim.h"
 
 namespace ek {
 namespace {
@@ -35,20 +33,6 @@ ek_status within(uint64_t limit, uint64_t bytes, const char* what, Error* error)
   return fail(error, EK_MEMORY_LIMIT, 0, "memory_limit",
               "%s %" PRIu64 " bytes, the limit is %" PRIu64 "; raise it or compile a smaller model", what, bytes,
               limit);
-}
-
-/// One step of a frame, divided by strips.
-struct SharedStep {
-  const Plan* plan;
-  uint32_t index;
-};
-
-void run_part(const void* job, int32_t part, int32_t parts) {
-  const auto& shared = *static_cast<const SharedStep*>(job);
-  const Step& step = shared.plan->step(part, shared.index);
-  const auto first = static_cast<int32_t>(int64_t{step.strips} * part / parts);
-  const auto end = static_cast<int32_t>(int64_t{step.strips} * (part + 1) / parts);
-  if (first < end) step.run(step, first, end);
 }
 
 }  // namespace
@@ -108,27 +92,80 @@ void Session::destroy(Session* session) {
   if (session == nullptr) return;
   Pool::destroy(session->pool_);
   std::free(session->block_);
-  free_plan(&session->plan_);
+  for (Lane& lane : session->lanes_) free_plan(&lane.plan);
+  std::free(session->lanes_.data);
   session->model_->release();
   delete session;
 }
 
-// Everything is known before it is allocated: the plan's records and their limit, the plan, its bytes and their
+ek_status Session::make_plans(const SessionOptions& options, uint64_t frame, Error* error) {
+  const ModelView& m = model();
+  const int32_t threads = options.plan.threads;
+  const int32_t count = options.max_batch > 1 && !options.plan.trace ? threads : 1;
+  const uint64_t lanes_bytes = static_cast<uint64_t>(count) * sizeof(Lane);
+  const uint64_t records =
+      plan_record_bytes(m, threads) + static_cast<uint64_t>(count - 1) * plan_record_bytes(m, 1) + lanes_bytes;
+  ek_status status = within(options.memory_limit, records + frame, "the plan's records alone need", error);
+  if (status != EK_OK) return status;
+  auto* lanes = static_cast<Lane*>(std::calloc(1, lanes_bytes));
+  if (lanes == nullptr) return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for %d threads", count);
+  for (int32_t i = 0; i < count; ++i) new (&lanes[i]) Lane{};
+  lanes_ = {lanes, static_cast<uint32_t>(count)};
+  PlanOptions plan = options.plan;
+  for (Lane& lane : lanes_) {
+    status = make_plan(m, plan, &lane.plan, error);
+    if (status != EK_OK) return status;
+    plan.like = &lanes_[0].plan;
+  }
+  return EK_OK;
+}
+
+void Session::bind_edges(Lane* lane, Edge* edges, int32_t* crop_scratch) const {
+  const ModelView& m = model();
+  lane->inputs = {edges, m.inputs.size};
+  lane->outputs = {edges + m.inputs.size, m.outputs.size};
+  lane->raw_outputs = {edges + m.inputs.size + m.outputs.size, m.outputs.size};
+  for (uint32_t i = 0; i < m.inputs.size; ++i) {
+    new (&lane->inputs[i]) Edge(make_edge(lane->plan, m.inputs[i], true, false));
+  }
+  for (uint32_t i = 0; i < m.outputs.size; ++i) {
+    new (&lane->outputs[i]) Edge(make_edge(lane->plan, m.outputs[i], false, false));
+    new (&lane->raw_outputs[i]) Edge(make_edge(lane->plan, m.outputs[i], false, true));
+  }
+  const PreprocessRecord* pre = m.preprocess;
+  if (pre != nullptr) {
+    const TensorPlan& t = lane->plan.tensors[m.inputs[pre->input].tensor];
+    ResizeArgs& crop = lane->crop;
+    crop.channels = static_cast<int32_t>(pre->channels);
+    crop.out_w = static_cast<int32_t>(pre->width), crop.out_h = static_cast<int32_t>(pre->height);
+    crop.table = resize_tables(m.preprocess_tables, crop.channels);
+    crop.y = t.pixel();
+    crop.y_px = t.shape.px, crop.y_row = t.shape.row;
+    crop.scratch = crop_scratch;
+  }
+}
+
+// Everything is known before it is allocated: the plans' records and their limit, the plans, their bytes and their
 // limit, then the memory.
 ek_status Session::bind(const SessionOptions& options, Error* error) {
   const ModelView& m = model();
   max_batch_ = options.max_batch;
+  share_all_ = options.plan.share_all;
   const uint64_t frame = options.selftest && m.known_answer != nullptr ? SelftestFrame(m).ledger.used() : 0;
-  ek_status status = within(options.memory_limit, plan_record_bytes(m, options.plan.threads) + frame,
-                            "the plan's records alone need", error);
+  ek_status status = make_plans(options, frame, error);
   if (status != EK_OK) return status;
-  status = make_plan(m, options.plan, &plan_, error);
-  if (status != EK_OK) return status;
+  const Plan& first = plan();
+  const uint64_t lanes = lanes_.size;
   Ledger ledger;
-  const uint64_t plan_at = ledger.take(plan_.block_bytes());
-  const uint64_t edges_at = ledger.take((m.inputs.size + 2 * m.outputs.size) * sizeof(Edge));
+  const uint64_t weights_at = ledger.take(first.weights_bytes);
+  const uint64_t arena_bytes = align_line(first.arena_bytes);
+  const uint64_t arena_at = ledger.take(lanes * arena_bytes);
+  const uint64_t scratch_at = ledger.take(static_cast<uint64_t>(threads()) * first.scratch_bytes);
+  const uint64_t edges_bytes = align_line((m.inputs.size + 2 * m.outputs.size) * sizeof(Edge));
+  const uint64_t edges_at = ledger.take(lanes * edges_bytes);
   const PreprocessRecord* pre = m.preprocess;
-  const uint64_t crop_at = ledger.take(pre == nullptr ? 0 : resize_scratch(static_cast<int32_t>(pre->width)));
+  const uint64_t crop_bytes = pre == nullptr ? 0 : align_line(resize_scratch(static_cast<int32_t>(pre->width)));
+  const uint64_t crop_at = ledger.take(lanes * crop_bytes);
   own_bytes_ = ledger.used();
   const uint64_t total = memory().total;
   status = within(options.memory_limit, total + frame,
@@ -138,170 +175,33 @@ ek_status Session::bind(const SessionOptions& options, Error* error) {
   if (block_ == nullptr)
     return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for a plan of %" PRIu64 " bytes", total);
   std::memset(block_, 0, ledger.used());  // padding between channels is read: let it be the same everywhere
-  bind_plan(&plan_, block_ + plan_at);
-  if (plan_.threads > 1) {
-    pool_ = Pool::create(plan_.threads, error);
+  for (uint64_t i = 0; i < lanes; ++i) {
+    Lane& lane = lanes_[i];
+    bind_plan(&lane.plan,
+              {block_ + weights_at, block_ + arena_at + i * arena_bytes, block_ + scratch_at + i * first.scratch_bytes},
+              i != 0);
+    bind_edges(&lane, reinterpret_cast<Edge*>(block_ + edges_at + i * edges_bytes),
+               reinterpret_cast<int32_t*>(block_ + crop_at + i * crop_bytes));
+  }
+  if (pre != nullptr) resize_ = select_resize(first.cap)->run;
+  if (threads() > 1) {
+    pool_ = Pool::create(threads(), error);
     if (pool_ == nullptr) return error->code;
-  }
-
-  auto* edges = reinterpret_cast<Edge*>(block_ + edges_at);
-  inputs_ = {edges, m.inputs.size};
-  outputs_ = {edges + m.inputs.size, m.outputs.size};
-  raw_outputs_ = {edges + m.inputs.size + m.outputs.size, m.outputs.size};
-  for (uint32_t i = 0; i < m.inputs.size; ++i) new (&inputs_[i]) Edge(make_edge(plan_, m.inputs[i], true, false));
-  for (uint32_t i = 0; i < m.outputs.size; ++i) {
-    new (&outputs_[i]) Edge(make_edge(plan_, m.outputs[i], false, false));
-    new (&raw_outputs_[i]) Edge(make_edge(plan_, m.outputs[i], false, true));
-  }
-  if (pre != nullptr) {
-    const TensorPlan& t = plan_.tensors[m.inputs[pre->input].tensor];
-    resize_ = select_resize(plan_.cap)->run;
-    crop_.channels = static_cast<int32_t>(pre->channels);
-    crop_.out_w = static_cast<int32_t>(pre->width), crop_.out_h = static_cast<int32_t>(pre->height);
-    crop_.table = resize_tables(m.preprocess_tables, crop_.channels);
-    crop_.y = t.pixel();
-    crop_.y_px = t.shape.px, crop_.y_row = t.shape.row;
-    crop_.scratch = reinterpret_cast<int32_t*>(block_ + crop_at);
   }
   return EK_OK;
 }
 
 ek_memory_info Session::memory() const {
+  const Plan& first = plan();
   ek_memory_info info = {};
   info.struct_size = sizeof info;
-  info.weights = plan_.weights_bytes;
-  info.arena = plan_.arena_bytes;
-  info.total = own_bytes_ + plan_.record_bytes + sizeof *this;
-  if (plan_.threads > 1) info.total += Pool::bytes(plan_.threads);
-  info.scratch = own_bytes_ - plan_.weights_bytes - plan_.arena_bytes;
+  info.weights = first.weights_bytes;
+  info.arena = lanes_.size * first.arena_bytes;
+  info.total = own_bytes_ + lanes_.size * sizeof(Lane) + sizeof *this;
+  for (const Lane& lane : lanes_) info.total += lane.plan.record_bytes;
+  if (threads() > 1) info.total += Pool::bytes(threads());
+  info.scratch = own_bytes_ - info.weights - info.arena;
   return info;
-}
-
-ek_status Session::check_outputs(const ek_buffer* outputs, int32_t count, int32_t frames, bool raw, Error* e) const {
-  const auto& ports = model().outputs;
-  if (count < 0 || static_cast<uint32_t>(count) != ports.size) {
-    return fail(e, EK_INVALID_ARGUMENT, 0, "outputs", "%d output buffers; the model has %u outputs", count, ports.size);
-  }
-  for (uint32_t i = 0; i < ports.size; ++i) {
-    const uint64_t want = edge_bytes(plan_, ports[i], false, raw) * static_cast<uint64_t>(frames);
-    if (outputs[i].data == nullptr || outputs[i].bytes != want) {
-      return fail(e, EK_INVALID_ARGUMENT, 0, "outputs", "output %u (\"%s\") has %zu bytes; %d frames need %" PRIu64, i,
-                  model().name(ports[i].name), outputs[i].data == nullptr ? size_t{0} : outputs[i].bytes, frames, want);
-    }
-  }
-  return EK_OK;
-}
-
-ek_status Session::check_inputs(const ek_buffer* inputs, int32_t count, int32_t frames, Error* e) const {
-  const auto& ports = model().inputs;
-  if (frames < 1 || frames > max_batch_) {
-    return fail(e, EK_INVALID_ARGUMENT, 0, "batch", "a batch of %d; the session was made for 1 to %d", frames,
-                max_batch_);
-  }
-  if (count < 0 || static_cast<uint32_t>(count) != ports.size) {
-    return fail(e, EK_INVALID_ARGUMENT, 0, "inputs", "%d input buffers; the model has %u inputs", count, ports.size);
-  }
-  for (uint32_t i = 0; i < ports.size; ++i) {
-    const uint64_t want = edge_bytes(plan_, ports[i], true, false) * static_cast<uint64_t>(frames);
-    if (inputs[i].data == nullptr || inputs[i].bytes != want) {
-      return fail(e, EK_INVALID_ARGUMENT, 0, "inputs", "input %u (\"%s\") has %zu bytes; %d frames need %" PRIu64, i,
-                  model().name(ports[i].name), inputs[i].data == nullptr ? size_t{0} : inputs[i].bytes, frames, want);
-    }
-  }
-  return EK_OK;
-}
-
-void Session::run_step(uint32_t index) const {
-  const Step& step = plan_.steps[index];
-  if (step.shared) {
-    const SharedStep job = {&plan_, index};
-    pool_->share(run_part, &job);
-  } else {
-    step.run(step, 0, step.strips);
-  }
-  if (step.halo != nullptr) step.halo(step.out_shape, step.out_base, step.out_zero);
-}
-
-void Session::write_outputs(ek_buffer* outputs, int32_t frame, bool raw) const {
-  const Span<Edge>& edges = raw ? raw_outputs_ : outputs_;
-  for (uint32_t i = 0; i < edges.size; ++i) {
-    edges[i].run(static_cast<uint8_t*>(outputs[i].data) + static_cast<uint64_t>(frame) * edges[i].frame_bytes);
-  }
-}
-
-ek_status Session::run(const ek_buffer* inputs, int32_t input_count, ek_buffer* outputs, int32_t output_count,
-                       int32_t batch, bool raw, Error* error) {
-  ek_status status = check_inputs(inputs, input_count, batch, error);
-  if (status == EK_OK) status = check_outputs(outputs, output_count, batch, raw, error);
-  if (status != EK_OK) return status;
-  const Claim claim(&busy_);
-  if (claim.check(error) != EK_OK) return EK_BUSY;
-  const RoundToNearest mode;
-  const Awake workers(pool_);
-  for (int32_t frame = 0; frame < batch; ++frame) {
-    for (uint32_t i = 0; i < inputs_.size; ++i) {
-      inputs_[i].run(static_cast<uint8_t*>(inputs[i].data) + static_cast<uint64_t>(frame) * inputs_[i].frame_bytes);
-    }
-    run_steps();
-    write_outputs(outputs, frame, raw);
-  }
-  return EK_OK;
-}
-
-ek_status Session::profile(const ek_buffer* inputs, int32_t input_count, ek_buffer* outputs, int32_t output_count,
-                           int32_t rounds, Error* error) {
-  ek_status status = check_inputs(inputs, input_count, 1, error);
-  if (status == EK_OK) status = check_outputs(outputs, output_count, 1, false, error);
-  if (status == EK_OK && rounds < 1)
-    status = fail(error, EK_INVALID_ARGUMENT, 0, "rounds", "%d rounds; at least 1", rounds);
-  if (status != EK_OK) return status;
-  const Claim claim(&busy_);
-  if (claim.check(error) != EK_OK) return EK_BUSY;
-  const RoundToNearest mode;
-  const Awake workers(pool_);
-  for (int32_t round = 0; round < rounds; ++round) {
-    for (uint32_t i = 0; i < inputs_.size; ++i) inputs_[i].run(inputs[i].data);
-    for (uint32_t k = 0; k < plan_.steps.size; ++k) {
-      Step& step = plan_.steps[k];
-      const int64_t start = now_ns();
-      run_step(k);
-      const auto taken = static_cast<double>(now_ns() - start);
-      if (round == 0 || taken < step.nanoseconds) step.nanoseconds = taken;
-    }
-    write_outputs(outputs, 0, false);
-  }
-  return EK_OK;
-}
-
-ek_status Session::op(int32_t index, ek_op_info* info, Error* error) const {
-  if (index < 0 || static_cast<uint32_t>(index) >= plan_.steps.size) {
-    return fail(error, EK_INVALID_ARGUMENT, 0, "index", "op %d of %u", index, plan_.steps.size);
-  }
-  const Claim claim(&busy_);  // profile() writes the times
-  if (claim.check(error) != EK_OK) return EK_BUSY;
-  const Step& step = plan_.steps[static_cast<size_t>(index)];
-  *info = {0, step.name, step.op_name, step.kernel, step.macs, step.nanoseconds, step.cycles, step.apart};
-  return EK_OK;
-}
-
-ek_status Session::tensor(const char* name, void* data, size_t bytes, Error* error) const {
-  if (!plan_.trace) {
-    return fail(error, EK_INVALID_ARGUMENT, 0, "trace",
-                "tensors are kept only by a session made with the trace option");
-  }
-  const Claim claim(&busy_);
-  if (claim.check(error) != EK_OK) return EK_BUSY;
-  for (uint32_t i = 0; i < model().tensors.size; ++i) {
-    if (std::strcmp(model().name(model().tensors[i].name), name) != 0) continue;
-    const Edge edge = make_tensor_edge(plan_, i);
-    if (data == nullptr || bytes != edge.frame_bytes) {
-      return fail(error, EK_INVALID_ARGUMENT, 0, "data", "tensor \"%s\" has %" PRIu64 " bytes, the buffer has %zu",
-                  name, edge.frame_bytes, bytes);
-    }
-    edge.run(data);
-    return EK_OK;
-  }
-  return fail(error, EK_INVALID_ARGUMENT, 0, "name", "the model has no tensor \"%s\"", name);
 }
 
 ek_status Session::selftest(Error* error) {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/// A session: a bound plan, its block of memory, and the calls that run it. All that create() allocates is counted
+/// A session: bound plans, their block of memory, and the calls that run them. All that create() allocates is counted
 /// against the limit first, the self-test's frame among it; nothing is allocated after create().
+///
+/// Threads share the steps of a single frame; of a batch, or of boxes, each takes whole frames. A lane is what one
+/// frame needs at a time: a plan, an arena, edges, a crop. Lane 0 has the steps that are shared, the others weights of
+/// lane 0.
 #pragma once
 #include <atomic>
 
@@ -39,6 +43,13 @@ struct SessionOptions {
   bool selftest;  ///< run the file's known answer
 };
 
+/// What the frame of one thread needs.
+struct Lane {
+  Plan plan;
+  Span<Edge> inputs, outputs, raw_outputs;
+  ResizeArgs crop;  ///< what does not change from box to box
+};
+
 class Session {
  public:
   /// Null, with `error` filled, on refusal. The session keeps the model alive.
@@ -46,7 +57,7 @@ class Session {
   static void destroy(Session* session);
 
   const ModelView& model() const { return model_->view(); }
-  const Plan& plan() const { return plan_; }
+  const Plan& plan() const { return lanes_[0].plan; }
   ek_memory_info memory() const;
 
   ek_status run(const ek_buffer* inputs, int32_t input_count, ek_buffer* outputs, int32_t output_count, int32_t batch,
@@ -68,18 +79,36 @@ class Session {
   ek_status check_outputs(const ek_buffer* outputs, int32_t count, int32_t frames, bool raw, Error* error) const;
   ek_status check_inputs(const ek_buffer* inputs, int32_t count, int32_t frames, Error* error) const;
   ek_status check_frame(const ek_frame& frame, ResizeArgs* crop, Error* error) const;
-  void run_step(uint32_t index) const;
-  void run_steps() const {
-    for (uint32_t i = 0; i < plan_.steps.size; ++i) run_step(i);
+  /// That compute, the caller among them.
+  int32_t threads() const {
+    const auto lanes = static_cast<int32_t>(lanes_.size);
+    return plan().threads > lanes ? plan().threads : lanes;
   }
-  void write_outputs(ek_buffer* outputs, int32_t frame, bool raw) const;
+  ek_status make_plans(const SessionOptions& options, uint64_t frame, Error* error);
+  /// Makes the lane's edges in memory for all of them, and its crop.
+  void bind_edges(Lane* lane, Edge* edges, int32_t* crop_scratch) const;
+
+  /// Frame `frame` of a call, on a lane; `shared`: with the other threads' help.
+  using FrameFn = void (*)(const Session& session, const Lane& lane, bool shared, const void* call, int32_t frame);
+  struct Batch;
+  static void take_frames(const void* job, int32_t lane, int32_t lanes);
+  /// Calls `one` for every frame, in order on lane 0, or in any order on all lanes where that pays.
+  void each_frame(int32_t count, FrameFn one, const void* call) const;
+  void run_step(const Lane& lane, uint32_t index, bool shared) const;
+  void run_steps(const Lane& lane, bool shared) const {
+    for (uint32_t i = 0; i < lane.plan.steps.size; ++i) run_step(lane, i, shared);
+  }
+  static void write_outputs(const Lane& lane, ek_buffer* outputs, int32_t frame, bool raw);
+  struct TensorCall;
+  static void run_tensors(const Session& session, const Lane& lane, bool shared, const void* call, int32_t frame);
+  struct BoxCall;
+  static void run_box(const Session& session, const Lane& lane, bool shared, const void* call, int32_t box);
 
   Model* model_ = nullptr;
-  Plan plan_;
   uint8_t* block_ = nullptr;
-  Pool* pool_ = nullptr;  // null where the plan is for one thread
-  Span<Edge> inputs_, outputs_, raw_outputs_;
-  ResizeArgs crop_ = {};  // what does not change from box to box
+  Pool* pool_ = nullptr;  // null where there is one lane and its plan is for one thread
+  Span<Lane> lanes_;      // an allocation of its own: plans come before the block
+  bool share_all_ = false;
   void (*resize_)(const ResizeArgs& args) = nullptr;
   int32_t max_batch_ = 1;
   uint64_t own_bytes_ = 0;

@@ -47,9 +47,10 @@ def load(
 
     Args:
         path: A file that `edgekern compile` or `Model.save` wrote.
-        threads: How many share a frame, the caller among them, on Linux up to 64; the bytes are those of one. A model
-            too short to gain runs on the caller alone. Workers sleep between frames and end with the model; the
-            child of an `os.fork` runs without them.
+        threads: How many compute, the caller among them, on Linux up to 64; the bytes are those of one. They share a
+            single frame; of a batch, or of boxes, each takes whole frames, in memory of its own. What is too short to
+            gain runs on the caller alone. Workers sleep between frames and end with the model; the child of an
+            `os.fork` runs without them.
         memory_limit: Bytes or text such as "8 MiB", for the plan and, while it runs, the self-test's frame. What
             passes it is refused before it is allocated; the file in memory is not counted.
         isa: Cap on instruction sets, such as "avx2"; None takes EDGEKERN_ISA, else all this CPU has.

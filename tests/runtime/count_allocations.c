@@ -132,9 +132,18 @@ static void check(ek_status status) {
   exit(2);
 }
 
+/* The same memory as a batch. */
+static void frames_of(const ek_buffer* one, int32_t count, int32_t frames, ek_buffer* batch) {
+  int32_t i;
+  for (i = 0; i < count; ++i) {
+    batch[i] = one[i];
+    batch[i].bytes *= (size_t)frames;
+  }
+}
+
 typedef ek_status (*describe)(const ek_model* model, int32_t index, ek_tensor_info* info);
 
-/* Memory for one frame of each input or output, filled with bytes that look random. */
+/* Memory for two frames of each input or output, filled with bytes that look random; `bytes` is of one. */
 static void provide(const ek_model* model, describe of, int32_t count, ek_buffer* buffers) {
   int32_t i, k;
   size_t b;
@@ -146,8 +155,8 @@ static void provide(const ek_model* model, describe of, int32_t count, ek_buffer
     check(of(model, i, &info));
     buffers[i].bytes = info.dtype == EK_FLOAT32 ? sizeof(float) : 1;
     for (k = 0; k < info.rank; ++k) buffers[i].bytes *= (size_t)info.shape[k];
-    buffers[i].data = malloc(buffers[i].bytes);
-    for (b = 0; b < buffers[i].bytes; ++b) ((uint8_t*)buffers[i].data)[b] = (uint8_t)(b * 2654435761u >> 24);
+    buffers[i].data = malloc(2 * buffers[i].bytes);
+    for (b = 0; b < 2 * buffers[i].bytes; ++b) ((uint8_t*)buffers[i].data)[b] = (uint8_t)(b * 2654435761u >> 24);
   }
 }
 
@@ -157,7 +166,7 @@ int main(int argc, char** argv) {
   ek_model_info about;
   ek_session_options options;
   ek_frame frame;
-  ek_buffer in[kPorts], out[kPorts];
+  ek_buffer in[kPorts], out[kPorts], x[kPorts], y[kPorts];
   int i, frames, ways;
 
   if (argc != 3 && argc != 4) return 2;
@@ -165,6 +174,7 @@ int main(int argc, char** argv) {
   options.struct_size = sizeof options;
   options.threads = argc == 4 ? atoi(argv[3]) : 1;
   options.share_all = 1; /* workers even for a small model */
+  options.max_batch = 2;
   frames = atoi(argv[2]);
   counting = 1; /* does the counting work at all? */
   ways = use_each();
@@ -194,18 +204,22 @@ int main(int argc, char** argv) {
 
   counted = 0;
   for (i = 0; i < frames; ++i) {
-    ek_box box;
+    ek_box box, boxes[2];
+    const int32_t batch = 1 + i / 2 % 2;
     box.x = i % 200;
     box.y = i % 170;
     box.width = 8 + i % 100;
     box.height = 8 + i % 60;
+    boxes[0] = boxes[1] = box;
+    frames_of(in, about.input_count, batch, x);
+    frames_of(out, about.output_count, batch, y);
 #ifdef PLANT
     if (i == frames / 2) free(malloc(16));
 #endif
     if (i % 2 == 0) {
-      check(ek_session_run(session, in, about.input_count, out, about.output_count, 1, 0));
+      check(ek_session_run(session, x, about.input_count, y, about.output_count, batch, 0));
     } else {
-      check(ek_session_run_regions(session, &frame, &box, 1, out, about.output_count, 0));
+      check(ek_session_run_regions(session, &frame, boxes, batch, y, about.output_count, 0));
     }
     if (i % 1000 == 0) { /* a refusal allocates nothing either */
       box.x = kWidth;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sessions whose threads share the steps of a frame: the bytes of one thread, quiet between frames, gone at the end.
+"""Sessions whose threads share the steps of a frame or the frames of a batch: the bytes of one thread, quiet between
+frames, gone at the end.
 
 `share_all` shares even what is too short to pay, so that small models prove as much as large ones.
 """
@@ -38,10 +39,10 @@ TASKS = Path("/proc/self/task")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers need a futex")
 
 
-def sharing(data: bytes, threads: int, isa: str | None = None, limit: int = 0) -> Model:
-    """A model whose threads share every step they can."""
+def sharing(data: bytes, threads: int, isa: str | None = None) -> Model:
+    """A model whose threads share every step and every batch they can."""
     core = _core.Model(data)
-    session = _core.Session(core, isa, limit, threads, max_batch=2**31 - 1, selftest=False, share_all=True)
+    session = _core.Session(core, isa, 0, threads, max_batch=2**31 - 1, selftest=False, share_all=True)
     return Model(data, core, session, isa)
 
 
@@ -218,10 +219,10 @@ def test_workers_are_there_from_load_to_the_end() -> None:
 
 def test_a_small_model_has_no_workers() -> None:
     """What two threads would only make slower runs on the caller, in the memory of one thread."""
-    data = write(classifier())
-    one, four = Model.from_bytes(data), Model.from_bytes(data, threads=4)
+    core = _core.Model(write(classifier()))
+    one, four = (_core.Session(core, threads=n, max_batch=1, selftest=False) for n in (1, 4))
     assert workers() == []
-    assert one.memory_plan() == four.memory_plan()
+    assert one.memory() == four.memory()
 
 
 def ticks(worker: str) -> int:
@@ -229,7 +230,50 @@ def ticks(worker: str) -> int:
     return int((TASKS / worker / "schedstat").read_text().split()[0])
 
 
-@pytest.mark.skipif(not (TASKS / str(os.getpid()) / "schedstat").exists(), reason="no schedstat here")
+NO_TICKS = not (TASKS / str(os.getpid()) / "schedstat").exists()
+
+
+@pytest.mark.skipif(NO_TICKS, reason="no schedstat here")
+def test_threads_take_frames_of_a_batch_and_boxes_where_it_pays() -> None:
+    """A sign is too short to share and long enough to give away; two frames of a small model are neither."""
+    model = Model.from_bytes(signs(), threads=2)
+    (worker,) = begun(1)
+    x, frame = images(signs(), 64), np.zeros((90, 90, 3), np.uint8)
+
+    def busy(call: Callable[[], object]) -> bool:
+        time.sleep(0.01)
+        before = ticks(worker)
+        for _ in range(5):
+            call()
+        time.sleep(0.01)
+        return ticks(worker) > before
+
+    assert not busy(lambda: model.run(x[:1]))
+    assert busy(lambda: model.run(x))
+    assert not busy(lambda: model.run_image(frame, [(0, 0, 50, 50)]))
+    assert busy(lambda: model.run_image(frame, [(i, i, 50, 50) for i in range(40)]))
+    del model
+    small = write(classifier())
+    model = Model.from_bytes(small, threads=2)
+    (worker,) = begun(1)
+    assert not busy(lambda: model.run(images(small, 2)))
+
+
+@pytest.mark.parametrize("cap", CAPS)
+def test_a_batch_of_any_length_is_the_same_on_lanes(cap: str) -> None:
+    data = signs()
+    one, x = Model.from_bytes(data, isa=cap), images(data, 9)
+    frame = np.random.default_rng(2).integers(0, 256, (120, 160, 3)).astype(np.uint8)
+    boxes = [(7 * i, 5 * i, 30 + i, 40 - i) for i in range(9)]
+    want, signs_there = one.run(x), one.run_image(frame, boxes)
+    for threads in THREADS[1:]:
+        model = sharing(data, threads, cap)
+        for count in range(1, 10):
+            np.testing.assert_array_equal(model.run(x[:count]), want[:count])
+            np.testing.assert_array_equal(model.run_image(frame, boxes[:count]), signs_there[:count])
+
+
+@pytest.mark.skipif(NO_TICKS, reason="no schedstat here")
 def test_a_loaded_model_takes_no_time_while_idle() -> None:
     model = Model.from_bytes(heavy(), threads=2)
     (worker,) = begun(1)
@@ -268,15 +312,19 @@ def test_the_child_of_a_fork_runs_alone() -> None:
 # ---- memory and refusals -----------------------------------------------------------------------------------------
 
 
-def test_every_thread_has_its_own_scratch_in_the_plan() -> None:
-    data = heavy()
-    one, two, four = (Model.from_bytes(data, threads=n).memory_plan() for n in (1, 2, 4))
-    assert (one.weights, one.arena) == (two.weights, two.arena) == (four.weights, four.arena)
-    assert one.scratch < two.scratch < four.scratch
-    assert four.scratch - two.scratch == 2 * (two.scratch - one.scratch)
-    sharing(data, 2, limit=two.total)
-    with pytest.raises(MemoryLimitError, match=f"needs {two.total} bytes"):
-        sharing(data, 2, limit=two.total - 1)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_every_thread_has_its_own_memory_in_the_plan(batch: int) -> None:
+    """Scratch, and of a batch an arena."""
+    core = _core.Model(heavy())
+    one, two, four = (_core.Session(core, threads=n, max_batch=batch, selftest=False).memory() for n in (1, 2, 4))
+    assert one["weights"] == two["weights"] == four["weights"]
+    assert (two["arena"], four["arena"]) == tuple(n * one["arena"] for n in ((1, 1) if batch == 1 else (2, 4)))
+    assert one["scratch"] < two["scratch"] < four["scratch"]
+    assert four["scratch"] - two["scratch"] == 2 * (two["scratch"] - one["scratch"])
+    fits = two["total"]
+    _core.Session(core, memory_limit=fits, threads=2, max_batch=batch, selftest=False)
+    with pytest.raises(MemoryLimitError, match=f"needs {fits} bytes"):
+        _core.Session(core, memory_limit=fits - 1, threads=2, max_batch=batch, selftest=False)
 
 
 def test_too_many_threads_are_refused() -> None:

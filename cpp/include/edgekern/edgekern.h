@@ -60,13 +60,14 @@ typedef struct ek_model_info {
   const char* provenance;   /* JSON, UTF-8, NUL-terminated; lives as long as the model */
 } ek_model_info;
 
-/* Threads: where sharing a frame is not predicted to pay, the session starts none and runs on the caller;
- * elsewhere than on Linux more than one is EK_UNSUPPORTED. */
+/* Threads share a single frame; of a batch, or of boxes, each takes whole frames, with an arena of its own, if
+ * max_batch is above 1. Where neither is predicted to pay, a call runs on its caller; a session with max_batch 1 that
+ * cannot gain starts none. Elsewhere than on Linux more than one is EK_UNSUPPORTED. */
 typedef struct ek_session_options {
   size_t struct_size;
   const char* isa;       /* NULL: environment EDGEKERN_ISA, else everything the CPU has */
   uint64_t memory_limit; /* bytes; 0 = none */
-  int32_t threads;       /* 1 to 64 that share a frame, the caller among them; above 1 on Linux only */
+  int32_t threads;       /* 1 to 64 that compute, the caller among them; above 1 on Linux only */
   int32_t max_batch;     /* >= 1 */
   int32_t selftest;      /* nonzero: run the known answer, refuse on one differing byte */
   int32_t trace;         /* nonzero: every tensor keeps its own memory (ek_session_tensor) */
