@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -61,6 +62,16 @@ def test_every_tensor_equals_the_reference(classifier: ek.SignClassifier) -> Non
     assert len(got) > 10
     for name in expected:
         assert got[name].tobytes() == expected[name].tobytes(), name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers need a futex")
+def test_threads_name_the_same_signs(classifier: ek.SignClassifier) -> None:
+    boxes = [(x, y, 32, 32) for x in range(0, 120, 10) for y in range(0, 80, 10)]
+    two = ek.SignClassifier(threads=2)
+    assert two.model.memory_plan().arena == 2 * classifier.model.memory_plan().arena
+    assert two.classify_regions(frame(), boxes) == classifier.classify_regions(frame(), boxes)
+    with pytest.raises(InputError, match="threads, isa and memory_limit belong to the model"):
+        ek.SignClassifier(classifier.model, threads=2)
 
 
 def test_channel_orders_agree(classifier: ek.SignClassifier) -> None:

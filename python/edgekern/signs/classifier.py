@@ -51,6 +51,7 @@ class SignClassifier:
     Args:
         model: A compiled classifier with a preprocess and labels; the bundled GTSRB model if None.
         threshold: Least confidence that is not an abstention; the model's own if None.
+        threads: How many compute: each takes boxes of its own. See `edgekern.load`.
         isa: Cap on instruction sets such as "avx2"; everything the CPU has if None.
         memory_limit: Bytes or text such as "8 MiB"; refused before anything is allocated.
 
@@ -69,14 +70,15 @@ class SignClassifier:
         model: Model | None = None,
         *,
         threshold: float | None = None,
+        threads: int = 1,
         isa: str | None = None,
         memory_limit: int | str | None = None,
     ) -> None:
         if model is None:
             data = resources.files("edgekern.signs").joinpath(_MODEL).read_bytes()
-            model = Model.from_bytes(data, isa=isa, memory_limit=memory_limit)
-        elif isa is not None or memory_limit is not None:
-            raise InputError("isa and memory_limit belong to the model: give them to edgekern.load")
+            model = Model.from_bytes(data, threads=threads, isa=isa, memory_limit=memory_limit)
+        elif isa is not None or memory_limit is not None or threads != 1:
+            raise InputError("threads, isa and memory_limit belong to the model: give them to edgekern.load")
         _check_classifier(model)
         self.model = model
         self.threshold = model.abstain_threshold if threshold is None else float(threshold)
