@@ -131,12 +131,8 @@ def kernels(session: nox.Session) -> None:
         session.run("python", "-m", "pytest", f"-n{WORKERS}", *paths, env={"EDGEKERN_ISA": cap, **ONE_THREAD})
 
 
-@nox.session
-def arm(session: nox.Session) -> None:
-    """Cross-build the wheel for aarch64 and run what depends on the CPU under qemu-user.
-
-    EDGEKERN_ARM_CPU names the CPUs, separated by spaces (default: cortex-a53).
-    """
+def cross_built(session: nox.Session) -> tuple[Path, Path]:
+    """An arm64 Python's root and a folder with the cross-built package and what its tests need."""
     root = ROOT / "build" / "arm-root"
     if not (root / "python-version").exists():
         session.run(str(ROOT / ".ci" / "arm-root"), str(root), external=True)
@@ -182,6 +178,16 @@ def arm(session: nox.Session) -> None:
         *(f"--platform={p}" for p in platforms), *packages, external=True,
     )  # fmt: skip
 
+    return root, site
+
+
+@nox.session
+def arm(session: nox.Session) -> None:
+    """Cross-build the wheel for aarch64 and run what depends on the CPU under qemu-user.
+
+    EDGEKERN_ARM_CPU names the CPUs, separated by spaces (default: cortex-a53).
+    """
+    root, site = cross_built(session)
     for cpu in os.environ.get("EDGEKERN_ARM_CPU", "cortex-a53").split():
         session.log(f"qemu-user as {cpu}")
         env = {"PYTHONPATH": str(site), "EDGEKERN_EXPECT_ISA": CPUS[cpu], **ONE_THREAD}
@@ -189,6 +195,14 @@ def arm(session: nox.Session) -> None:
         run = [*emulated, "-m", "pytest", "--dist=load", f"--tx={WORKERS}*popen//python={shlex.join(emulated)}"]
         paths = session.posargs or ["-m", "not slow", *ENGINE, "tests/house"]
         session.run(*run, "-p", "no:cacheprovider", *paths, env=env, external=True)
+
+
+@nox.session
+def armspeed(session: nox.Session) -> None:
+    """Write the figures of docs/arm.md: cost models of the hot loops, instructions per inference, no times."""
+    cross_built(session)
+    install(session, "compile")
+    session.run("python", "-m", "arm", *session.posargs, env={"PYTHONPATH": str(ROOT / "bench")})
 
 
 @nox.session

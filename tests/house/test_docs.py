@@ -26,7 +26,7 @@ PACKAGE = Path(edgekern.__file__).parent
 PUBLIC = [name for name in edgekern.__all__ if not name.startswith("__")]
 EXTRAS = r"^\s*(?:>>> )?(?:from|import) (onnx|PIL|rich|typer)\b"  # what an extra of the package brings
 DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "bench/README.md"]
-DOCUMENTS += ["docs/model-card.md", "docs/models.md", "cpp/model/FORMAT.md"]
+DOCUMENTS += ["docs/arm.md", "docs/model-card.md", "docs/models.md", "cpp/model/FORMAT.md"]
 DOCUMENTS += [f"cpp/kernels/{path.parent.name}/README.md" for path in sorted(REPO.glob("cpp/kernels/*/README.md"))]
 
 
