@@ -3,6 +3,7 @@
 
 EDGEKERN_DATA        directory of the real data sets (also --data DIR); without it their tests skip
 EDGEKERN_MINUTES=1   run what takes minutes, too
+EDGEKERN_BOX=S       start no test later than S seconds after the first; those skip with that reason
 EDGEKERN_EXPECT_ISA  levels this machine must have ("avx2,avxvnni", "scalar"); any other set fails
 CI=true              every warning is an error, not only those from edgekern
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 REPO = Path(__file__).resolve().parents[1]
+BEGUN = time.monotonic()
 NO_DATA = "needs the real data sets: set EDGEKERN_DATA=DIR or pass --data DIR"
 
 
@@ -74,6 +77,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if time.monotonic() - BEGUN > float(os.environ.get("EDGEKERN_BOX") or "inf"):
+        pytest.skip(f"beyond the time box of {os.environ['EDGEKERN_BOX']} s")
     if item.get_closest_marker("data") and not os.environ.get("EDGEKERN_DATA"):
         pytest.skip(NO_DATA)
     if item.get_closest_marker("minutes") and os.environ.get("EDGEKERN_MINUTES") != "1":

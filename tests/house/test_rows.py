@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import platform
 import re
@@ -76,3 +77,19 @@ def test_an_unwalked_row_is_caught() -> None:
 
 def test_every_row_has_a_lane_or_may_meet_one() -> None:
     assert {isa for row in core.kernels() for isa in row["isa"].split(",")} <= LANES | BY_CHANCE
+
+
+def test_every_lane_of_aarch64_states_its_levels(repo: Path) -> None:
+    """The CPUs of noxfile.py bring one level more each, and the workflow runs all of them."""
+    source = ast.parse((repo / "noxfile.py").read_text(encoding="utf-8"))
+    (cpus,) = (
+        ast.literal_eval(part.value)
+        for part in source.body
+        if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name) and part.targets[0].id == "CPUS"
+    )
+    levels = ["neon", "neondot", "neoni8mm"]
+    assert list(cpus.values()) == [",".join(levels[: n + 1]) for n in range(3)]
+    assert set(levels) <= LANES
+    workflow = (repo / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    (matrix,) = re.findall(r"^ +cpu: \[(.*)\]$", workflow, re.M)
+    assert re.findall(r'"[^"]+"|[^", ]+', matrix) == [f'"{cpu}"' if "," in cpu else cpu for cpu in cpus]
