@@ -122,8 +122,10 @@ double cycles_avx2_s8(const QGemmProblem& problem) {
 #if defined(EK_ARCH_ARM)
 // The rates of cortex-a76 and neoverse-n1 by llvm-mca; requantising 16 outputs takes 22 instructions on two pipes.
 double cycles_neondot(const QGemmProblem& problem) { return predict({4, 16, 4, 4, 1.72, 2.0, 3.0, 14.0}, problem); }
-// Three instructions for 16 products on one pipe each: an A72 does one SMULL or SMLAL2 and one SADALP per cycle.
-double cycles_neon(const QGemmProblem& problem) { return predict({4, 8, 16, 4, 0.125, 1.0, 8.0, 16.0}, problem); }
+// Those of cortex-a72: an SMULL or SMLAL2 per cycle beside a SADALP, or two SMULL and two SADALP with other work
+// between.
+double cycles_neon(const QGemmProblem& problem) { return predict({4, 16, 16, 4, 0.125, 1.0, 3.0, 20.0}, problem); }
+double cycles_neon_alone(const QGemmProblem& problem) { return predict({4, 8, 16, 4, 0.117, 1.0, 3.0, 20.0}, problem); }
 #endif
 double cycles_scalar(const QGemmProblem& problem) { return predict({4, 8, 1, 8, 0.4, 2.0, 45.0, 16.0}, problem); }
 
