@@ -41,6 +41,10 @@ bool fits_k32(const QGemmProblem& problem) { return problem.taps == 1 && problem
 
 #if defined(EK_ARCH_ARM)
 bool fits_no_minus_128(const QGemmProblem& problem) { return !problem.has_minus_128; }
+bool fits_paired(const QGemmProblem& problem) {
+  const int32_t taps = problem.taps > 0 ? problem.taps : 1;
+  return problem.m > 1 && taps * round_up(problem.k / taps, 8) <= kPairedDepth;
+}
 #endif
 
 constexpr int32_t ceil_div(int32_t value, int32_t step) { return (value + step - 1) / step; }
@@ -120,6 +124,13 @@ double cycles_avx2_s8(const QGemmProblem& problem) {
 }
 #endif
 #if defined(EK_ARCH_ARM)
+/// The rates of neoverse-n2 by llvm-mca, as of the rows below; all columns of a panel share one copy of the pixels.
+double cycles_neoni8mm(const QGemmProblem& problem) {
+  QGemmProblem whole = problem;
+  whole.m = round_up(problem.m, 2);
+  const double copy = 0.07 * whole.m * problem.k * ceil_div(problem.n, 64);
+  return copy + predict({8, 64, 8, 4, 2.0, 3.0, 3.2, 8.0}, whole);
+}
 // The rates of cortex-a76 and neoverse-n1 by llvm-mca; requantising 16 outputs takes 22 instructions on two pipes.
 double cycles_neondot(const QGemmProblem& problem) { return predict({4, 16, 4, 4, 1.72, 2.0, 3.0, 14.0}, problem); }
 // Those of cortex-a72: an SMULL or SMLAL2 per cycle beside a SADALP, or two SMULL and two SADALP with other work

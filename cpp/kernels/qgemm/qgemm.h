@@ -62,6 +62,9 @@ struct QGemmKernel {
   ATermsFn a_terms = nullptr;  ///< null: none; else the weights' own share is in the packed bias
 };
 
+/// The deepest K, each tap rounded up to 8, of rows that copy pixels in pairs to the stack first: 3 x 3 x 512.
+constexpr int32_t kPairedDepth = 4608;
+
 extern const QGemmKernel kQGemmKernels[];
 extern const size_t kQGemmKernelCount;
 
