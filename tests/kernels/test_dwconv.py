@@ -379,7 +379,8 @@ def caps() -> list[str]:
 @pytest.mark.parametrize("cap", caps())
 def test_the_choice_is_the_cheapest_row_within_the_cap(cap: str) -> None:
     allowed = set(cap.split(","))
-    allowed |= {"avx2"} if allowed & {"avxvnni", "avx512vnni"} else set()
+    for names, implied in ({"avxvnni", "avx512vnni"}, "avx2"), ({"neoni8mm"}, "neondot"), ({"neondot"}, "neon"):
+        allowed |= {implied} if allowed & names else set()
     rows = [r for r in _core.kernels() if r["family"] == FAMILY and r["runs_here"]]
     for k, stride, c, m in itertools.product((3, 4, 5), (1, 2), (8, 16, 32, 64, 144, 384), (1, 7, 48)):
         cycles = {r["name"]: _core.dwconv_cycles(r["name"], k, k, stride, 1, c, m) for r in rows

@@ -64,6 +64,14 @@ double cycles_5x5_avx2(const DwConvProblem& p) { return predict_buffered({12.3, 
 #endif
 
 #if defined(EK_ARCH_ARM)
+/// Blocks of 16 channels, of which the last may be part empty; cycles of one output at strides 1 and 2, by llvm-mca.
+double predict_blocks(const double (&output)[2], double start, const DwConvProblem& p) {
+  if (p.sx == 1 && p.c == 8) return start + (p.m + 1) / 2 * output[1];  // pairs of pixels
+  return (p.c + 15) / 16 * (start + p.m * output[p.sx - 1]);
+}
+
+double cycles_3x3_neondot(const DwConvProblem& p) { return predict_blocks({25.0, 33.0}, 40.0, p); }
+
 bool fits_square_3_5(const DwConvProblem& p) { return fits_3x3(p) || fits_5x5(p); }
 
 // Two multiply-accumulates of 4 lanes per tap and 8 channels, one a cycle, and about 12 cycles of requantisation.

@@ -43,6 +43,7 @@ struct DwConvProblem {
 enum class DwConvForm : uint8_t {
   kTaps,   ///< one int8 per tap and channel
   kDots,   ///< 4 taps of a channel to a 32-bit lane, for vpdpbusd
+  kSignedDots,  ///< the same for sdot, whose taps are signed: 128 is taken from each, and the bias has it back
   kDense,  ///< the same for blocks of several pixels: channels over and over
   kPairs,  ///< 2 taps of a channel as int16 to a 32-bit lane, for vpmaddwd
 };

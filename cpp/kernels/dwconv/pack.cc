@@ -9,8 +9,9 @@
 /// A block is one vector with the channels in order, or for kDots four: the ISA rows interleave the bytes of these with
 /// unpack instructions, which work inside 128-bit lanes, so channel i meets vector (i % 16) / 4, lane
 /// 4 * (i / 16) + i % 4. Channels left at the end are done by single vectors. kDense is kDots with one block, in which
-/// the channels repeat. Bias and scale have the order of the lanes.
-/// The tables below say which tap stands in which element of a group; -1 is a zero.
+/// the channels repeat. kSignedDots is kDots in vectors of 128 bits, where a block's channels come out in order. Bias
+/// and scale have the order of the lanes. The tables below say which tap stands in which element of a group; -1 is a
+/// zero.
 #include <cstring>
 
 #include "kernels/dwconv/dwconv.h"
@@ -106,6 +107,9 @@ int32_t lane_of(const DwConvKernel& kernel, int32_t width, int32_t i) {
   return width == kernel.lanes ? i : i % 16 / 4 * (width / 4) + i / 16 * 4 + i % 4;
 }
 
+/// What a row takes from each byte as it reads it: 128 where it flips bytes to signed ones.
+int32_t taken_from_bytes(const DwConvKernel& kernel) { return kernel.form == DwConvForm::kSignedDots ? 128 : 0; }
+
 void pack_taps(const DwConvProblem& p, ptrdiff_t lanes, const int8_t* w, int8_t* packed) {
   for (size_t tap = 0; tap < taps(p); ++tap, packed += lanes, w += p.c) {
     std::memcpy(packed, w, static_cast<size_t>(p.c));
@@ -147,7 +151,8 @@ void pack_channels(const DwConvKernel& kernel, const DwConvProblem& p, const int
     for (int32_t i = 0; i < width; ++i) {
       const int32_t c = channel_at(kernel, p, first, i), lane = first + (in_order ? i : lane_of(kernel, width, i));
       if (c < 0) continue;
-      packed_bias[lane] = fold_bias(bias[c], weight_sum(w + c, taps(p), static_cast<size_t>(p.c)), input_zero);
+      packed_bias[lane] = fold_bias(bias[c], weight_sum(w + c, taps(p), static_cast<size_t>(p.c)),
+                                    input_zero - taken_from_bytes(kernel));
       packed_scale[lane] = scale[c];
     }
   }

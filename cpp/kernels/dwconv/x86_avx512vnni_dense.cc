@@ -12,7 +12,7 @@
 ///   VCVTDQ2PS .. VPMAXUB z               1 / 2       requantise                          19 / 19
 ///
 /// A dense row is one long vector in which column kx of every output lies kx * C bytes further on, and since C divides
-/// 64 the channels, so the weights, of each 64 bytes are the same. Interleaving (x86_block.h) leaves byte 16l + 4j + k
+/// 64 the channels, so the weights, of each 64 bytes are the same. Interleaving (block.h) leaves byte 16l + 4j + k
 /// in vector j, lane 4l + k; C bytes further on is then a vector of other j, or one moved by whole 16-byte lanes, for
 /// which VALIGND brings in those of the next 64 bytes. So each byte is interleaved once, as where channels are many.
 /// At stride 2 even and odd pixels are parted first: columns 0 and 2 are even pixels, a pixel apart.

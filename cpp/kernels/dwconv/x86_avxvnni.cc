@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// dwconv for AVX-VNNI: 3x3 and 5x5, strides 1 and 2, 32 or 8 channels at a time. The loop is in x86_block.h.
+/// dwconv for AVX-VNNI: 3x3 and 5x5, strides 1 and 2, 32 or 8 channels at a time. The loop is in block.h.
 ///
 ///   y(x, c) = requant(bias(c) + sum over ky, kx of rows[ky][(x*s + kx)*px + c] * w(ky, kx, c), scale(c))
 ///

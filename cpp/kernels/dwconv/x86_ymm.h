@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/// What x86_avxvnni.cc gives the loop of x86_block.h: 256-bit vectors, loads, requantisation and stores. Writes the
+/// What x86_avxvnni.cc gives the loop of block.h: 256-bit vectors, loads, requantisation and stores. Writes the
 /// first `valid` bytes of a pixel.
 #pragma once
-// clang-format off: x86_rows.h builds on what the isa header defines
+// clang-format off: rows.h builds on what the isa header defines
 #include "kernels/isa/x86_avx2.h"
-#include "kernels/dwconv/x86_rows.h"
+#include "kernels/dwconv/rows.h"
 // clang-format on
 
 namespace ek {

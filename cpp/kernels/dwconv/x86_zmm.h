@@ -2,9 +2,9 @@
 /// What x86_avx512vnni.cc and x86_avx512vnni_dense.cc share: 512-bit vectors, loads, interleaving, requantisation and
 /// stores. Writes the `valid` channels of a pixel.
 #pragma once
-// clang-format off: x86_rows.h builds on what the isa header defines
+// clang-format off: rows.h builds on what the isa header defines
 #include "kernels/isa/x86_avx512vnni.h"
-#include "kernels/dwconv/x86_rows.h"
+#include "kernels/dwconv/rows.h"
 // clang-format on
 
 namespace ek {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/// How a call of dwconv is cut into blocks of channels (x86_block.h), and two cases that a block alone does not do
+/// How a call of dwconv is cut into blocks of channels (block.h), and two cases that a block alone does not do
 /// well: few channels (`pairs`), and 3x3 at stride 1 with too few registers for its weights (`twos`).
 #pragma once
-#include "kernels/dwconv/x86_block.h"
+#include "kernels/dwconv/block.h"
 
 namespace ek {
 namespace {

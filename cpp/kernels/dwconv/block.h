@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The loop of dwconv that x86_avxvnni.cc and x86_avx512vnni.cc share: 3x3 and 5x5, strides 1 and 2,
-/// from NHWC rows; one block of channels. x86_rows.h cuts a row into blocks.
+/// from NHWC rows; one block of channels. rows.h cuts a row into blocks.
 ///
 ///   y(x, c) = requant(bias(c) + sum over ky, kx of rows[ky][(x*S + kx)*px + c] * w(ky, kx, c), scale(c))
 ///
@@ -24,7 +24,7 @@
 /// instructions undo. N = 1: in order.
 ///
 /// Memory: reads behind a pixel's last channel (arena slack; their weights are 0 and their results are not stored)
-/// up to kLanes - 1 bytes, 2 * kLanes where half of a block of four vectors is used (x86_rows.h); packed weights, bias
+/// up to kLanes - 1 bytes, 2 * kLanes where half of a block of four vectors is used (rows.h); packed weights, bias
 /// and scale. Writes m x c bytes.
 #pragma once
 #include "kernels/dwconv/dwconv.h"
