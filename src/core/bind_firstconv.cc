@@ -69,13 +69,15 @@ py::tuple pack(const std::string& name, uintptr_t w, int32_t kh, int32_t row_tap
 }
 
 /// Name of the chosen row, or "" where none fits (more than kFirstConvMaxTaps taps).
-std::string chosen_row(int32_t kh, int32_t kw, int32_t c, int32_t n, int32_t m, const std::string& isa, int32_t a_px) {
-  const ek::FirstConvKernel* kernel = ek::select_firstconv({kh, kw, c, n, m, a_px}, cap_of(isa));
+std::string chosen_row(int32_t kh, int32_t kw, int32_t c, int32_t n, int32_t m, const std::string& isa, int32_t a_px,
+                       bool has_minus_128) {
+  const ek::FirstConvKernel* kernel = ek::select_firstconv({kh, kw, c, n, m, a_px, has_minus_128}, cap_of(isa));
   return kernel ? kernel->row.name : "";
 }
 
-bool fits(const std::string& name, int32_t kh, int32_t kw, int32_t c, int32_t n, int32_t m, int32_t a_px) {
-  return any_firstconv(name).fits({kh, kw, c, n, m, a_px});
+bool fits(const std::string& name, int32_t kh, int32_t kw, int32_t c, int32_t n, int32_t m, int32_t a_px,
+          bool has_minus_128) {
+  return any_firstconv(name).fits({kh, kw, c, n, m, a_px, has_minus_128});
 }
 
 double cycles(const std::string& name, int32_t kh, int32_t kw, int32_t c, int32_t n, int32_t m, int32_t a_px) {
@@ -93,10 +95,10 @@ void bind_firstconv(py::module_& m) {
         py::arg("scale"), py::arg("first"), py::arg("columns"), py::arg("input_zero"),
         "Packs one panel: its bytes, bias and scale.");
   m.def("firstconv_select", &chosen_row, py::arg("kh"), py::arg("kw"), py::arg("c"), py::arg("n"), py::arg("m"),
-        py::arg("isa"), py::arg("a_px") = 0,
+        py::arg("isa"), py::arg("a_px") = 0, py::arg("has_minus_128") = false,
         "Name of the row a plan would choose under a cap; a_px: bytes from output pixel to pixel, 0 unknown.");
   m.def("firstconv_fits", &fits, py::arg("name"), py::arg("kh"), py::arg("kw"), py::arg("c"), py::arg("n"),
-        py::arg("m"), py::arg("a_px") = 0, "Whether a row takes a problem.");
+        py::arg("m"), py::arg("a_px") = 0, py::arg("has_minus_128") = false, "Whether a row takes a problem.");
   m.def("firstconv_cycles", &cycles, py::arg("name"), py::arg("kh"), py::arg("kw"), py::arg("c"), py::arg("n"),
         py::arg("m"), py::arg("a_px") = 0, "Predicted cycles of a row.");
 }

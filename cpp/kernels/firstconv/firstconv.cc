@@ -14,7 +14,7 @@ namespace ek {
 #include "kernels/qgemm/kernels.def"
 #undef EK_QGEMM_KERNEL
 
-#define EK_FIRSTCONV_KERNEL(name, isa, elem, gather, qgemm, mr, nr, kr, lanes, fits, cycles)
+#define EK_FIRSTCONV_KERNEL(name, isa, elem, a_zero, gather, qgemm, mr, nr, kr, lanes, fits, cycles)
 #define EK_FIRSTCONV_LANE_KERNEL(name, isa, elem, mr, nr, kr, lanes, fits, cycles) void name(const FirstConvArgs& args);
 #include "kernels/firstconv/kernels.def"
 #undef EK_FIRSTCONV_LANE_KERNEL
@@ -43,6 +43,10 @@ double cycles_lanes_avx512vnni(const FirstConvProblem& p) {
   const int32_t blocks = (p.m + 15) / 16, octs = (p.n + 7) / 8, groups = (taps_of(p) + 3) / 4;
   return blocks * (10.0 + octs * (27.0 + 5.0 * groups));
 }
+#endif
+
+#if defined(EK_ARCH_ARM)
+bool fits_no_minus_128(const FirstConvProblem& problem) { return fits_all(problem) && !problem.has_minus_128; }
 #endif
 
 /// Runs a strip as batches of whole tiles: gather, then multiply.
@@ -103,18 +107,19 @@ double predict(const FirstConvProblem& problem, double short_row) {
 }  // namespace
 
 const FirstConvKernel kFirstConvKernels[] = {
-#define EK_FIRSTCONV_KERNEL(name, isa, elem, gather, qgemm, mr, nr, kr, lanes, fits, cycles) \
-  {{#name, "firstconv", isa},                                                                \
-   mr,                                                                                       \
-   nr,                                                                                       \
-   kr,                                                                                       \
-   lanes,                                                                                    \
-   elem,                                                                                     \
-   fits,                                                                                     \
-   [](const FirstConvProblem& problem) { return predict<qgemm>(problem, cycles); },          \
+#define EK_FIRSTCONV_KERNEL(name, isa, elem, a_zero, gather, qgemm, mr, nr, kr, lanes, fits, cycles) \
+  {{#name, "firstconv", isa},                                                                        \
+   mr,                                                                                               \
+   nr,                                                                                               \
+   kr,                                                                                               \
+   lanes,                                                                                            \
+   elem,                                                                                             \
+   a_zero,                                                                                           \
+   fits,                                                                                             \
+   [](const FirstConvProblem& problem) { return predict<qgemm>(problem, cycles); },                  \
    run<gather, qgemm, elem, mr>},
 #define EK_FIRSTCONV_LANE_KERNEL(name, isa, elem, mr, nr, kr, lanes, fits, cycles) \
-  {{#name, "firstconv", isa}, mr, nr, kr, lanes, elem, fits, cycles, name},
+  {{#name, "firstconv", isa}, mr, nr, kr, lanes, elem, 0, fits, cycles, name},
 #include "kernels/firstconv/kernels.def"
 #undef EK_FIRSTCONV_LANE_KERNEL
 #undef EK_FIRSTCONV_KERNEL
@@ -134,8 +139,8 @@ size_t firstconv_panel_bytes(const FirstConvKernel& kernel, int32_t taps, int32_
 void firstconv_pack(const FirstConvKernel& kernel, const int8_t* w, int32_t kh, int32_t row_taps, const int32_t* bias,
                     const float* scale, int32_t first, int32_t columns, int32_t input_zero, void* panel,
                     int32_t* panel_bias, float* panel_scale) {
-  const QGemmKernel gemm = {kernel.row,  kernel.mr, kernel.nr, kernel.kr, kernel.lanes, kernel.elem,
-                            kernel.elem, 0,         nullptr,   nullptr,   nullptr};
+  const QGemmKernel gemm = {kernel.row,  kernel.mr,     kernel.nr, kernel.kr, kernel.lanes, kernel.elem,
+                            kernel.elem, kernel.a_zero, nullptr,   nullptr,   nullptr};
   qgemm_pack(gemm, w, 1, 1, kh * row_taps, bias, scale, first, columns, input_zero, panel, panel_bias, panel_scale);
 }
 

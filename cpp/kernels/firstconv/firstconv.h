@@ -27,12 +27,14 @@ struct FirstConvArgs {
 struct FirstConvProblem {
   int32_t kh, kw, c, n, m;
   int32_t a_px = 0;            ///< bytes from output pixel to pixel; 0: not known
+  bool has_minus_128 = false;  ///< some weight is -128
 };
 
 struct FirstConvKernel {
   KernelRow row;
   int32_t mr, nr, kr, lanes;
   Elem elem;                   ///< element of the packed weights
+  int32_t a_zero;              ///< what the multiplication takes from each byte (qgemm.h); firstconv_pack folds it
   bool (*fits)(const FirstConvProblem& problem);
   double (*cycles)(const FirstConvProblem& problem);
   void (*run)(const FirstConvArgs& args);

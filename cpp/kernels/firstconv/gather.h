@@ -14,6 +14,7 @@ using GatherFn = void (*)(const FirstConvArgs& args, int32_t first, int32_t coun
 constexpr int32_t kGatherSpill = 32;
 
 void gather_u8(const FirstConvArgs& args, int32_t first, int32_t count, int32_t step, void* taps);
+void gather_u8_neon(const FirstConvArgs& args, int32_t first, int32_t count, int32_t step, void* taps);
 void gather_u8_avx2(const FirstConvArgs& args, int32_t first, int32_t count, int32_t step, void* taps);
 void gather_s16_avx2(const FirstConvArgs& args, int32_t first, int32_t count, int32_t step, void* taps);
 

@@ -16,8 +16,9 @@ const FirstConvKernel* choose(const Plan& plan, const OpView& op, FirstConvProbl
   if (plan.model->constants[op.constants[0]].dims[1] != p.kh) return nullptr;  // the sum of several kernels
   if (!channels || x.px != x.c || p.groups != 1 || p.dw != 1) return nullptr;
   if (int64_t{p.kh} * p.kw * x.c > kFirstConvMaxTaps) return nullptr;
-  if (conv_facts(plan, op) & kUnbounded) return nullptr;
-  *problem = {p.kh, p.kw, x.c, y.c, y.w, p.sw * x.px};
+  const uint8_t facts = conv_facts(plan, op);
+  if (facts & kUnbounded) return nullptr;
+  *problem = {p.kh, p.kw, x.c, y.c, y.w, p.sw * x.px, (facts & kMinus128) != 0};
   return select_firstconv(*problem, plan.cap);
 }
 
