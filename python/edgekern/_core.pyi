@@ -115,7 +115,16 @@ def direct(
 # Kernels by name, for tests and benches: caller memory by address, nothing is checked.
 def dwconv_cycles(name: str, kh: int, kw: int, sx: int, dx: int, c: int, m: int) -> float: ...
 def dwconv_fits(
-    name: str, kh: int, kw: int, sx: int, dx: int, c: int, m: int, unbounded: bool = False, dense: bool = False
+    name: str,
+    kh: int,
+    kw: int,
+    sx: int,
+    dx: int,
+    c: int,
+    m: int,
+    unbounded: bool = False,
+    dense: bool = False,
+    has_minus_128: bool = False,
 ) -> bool: ...
 def dwconv_pack(
     name: str,
@@ -153,7 +162,16 @@ def dwconv_run(
     rounds: int = 1,
 ) -> str: ...
 def dwconv_select(
-    kh: int, kw: int, sx: int, dx: int, c: int, m: int, isa: str, unbounded: bool = False, dense: bool = False
+    kh: int,
+    kw: int,
+    sx: int,
+    dx: int,
+    c: int,
+    m: int,
+    isa: str,
+    unbounded: bool = False,
+    dense: bool = False,
+    has_minus_128: bool = False,
 ) -> str: ...
 def dwconv_unbounded(kh: int, kw: int, c: int, w: int, bias: int, scale: int) -> bool: ...
 def edge_run(

@@ -18,8 +18,8 @@ const ek::DwConvKernel& any_dwconv(const std::string& name) {
 
 /// Whether the row takes this shape; columns stand for rows in stride and dilation.
 bool fits(const std::string& name, int32_t kh, int32_t kw, int32_t sx, int32_t dx, int32_t c, int32_t m, bool unbounded,
-          bool dense) {
-  return any_dwconv(name).fits({kh, kw, sx, dx, c, m, unbounded, 1, dense});
+          bool dense, bool has_minus_128) {
+  return any_dwconv(name).fits({kh, kw, sx, dx, c, m, unbounded, 1, dense, has_minus_128});
 }
 
 bool is_unbounded(int32_t kh, int32_t kw, int32_t c, uintptr_t w, uintptr_t bias, uintptr_t scale) {
@@ -32,8 +32,8 @@ double cycles(const std::string& name, int32_t kh, int32_t kw, int32_t sx, int32
 }
 
 std::string chosen_row(int32_t kh, int32_t kw, int32_t sx, int32_t dx, int32_t c, int32_t m, const std::string& isa,
-                       bool unbounded, bool dense) {
-  return ek::select_dwconv({kh, kw, sx, dx, c, m, unbounded, 1, dense}, cap_of(isa))->row.name;
+                       bool unbounded, bool dense, bool has_minus_128) {
+  return ek::select_dwconv({kh, kw, sx, dx, c, m, unbounded, 1, dense, has_minus_128}, cap_of(isa))->row.name;
 }
 
 /// Bytes of packed weights, and entries of packed bias and scale.
@@ -82,7 +82,7 @@ std::string run(const std::string& name, int32_t kh, int32_t kw, int32_t sx, int
 
 void bind_dwconv(py::module_& m) {
   m.def("dwconv_fits", &fits, py::arg("name"), py::arg("kh"), py::arg("kw"), py::arg("sx"), py::arg("dx"), py::arg("c"),
-        py::arg("m"), py::arg("unbounded") = false, py::arg("dense") = false,
+        py::arg("m"), py::arg("unbounded") = false, py::arg("dense") = false, py::arg("has_minus_128") = false,
         "Whether a row takes this shape; dense: no bytes between pixels.");
   m.def("dwconv_unbounded", &is_unbounded, py::arg("kh"), py::arg("kw"), py::arg("c"), py::arg("w"), py::arg("bias"),
         py::arg("scale"), "Whether some product of sum and scale can reach 2^30.");
@@ -90,7 +90,7 @@ void bind_dwconv(py::module_& m) {
         py::arg("c"), py::arg("m"), "Predicted cycles of one output row.");
   m.def("dwconv_select", &chosen_row, py::arg("kh"), py::arg("kw"), py::arg("sx"), py::arg("dx"), py::arg("c"),
         py::arg("m"), py::arg("isa"), py::arg("unbounded") = false, py::arg("dense") = false,
-        "Name of the row a plan would choose under a cap.");
+        py::arg("has_minus_128") = false, "Name of the row a plan would choose under a cap.");
   m.def("dwconv_packed_size", &packed_size, py::arg("name"), py::arg("kh"), py::arg("kw"), py::arg("sx"), py::arg("c"),
         "Bytes of packed weights, entries of packed bias and scale.");
   m.def("dwconv_pack", &pack, py::arg("name"), py::arg("kh"), py::arg("kw"), py::arg("sx"), py::arg("c"), py::arg("w"),

@@ -54,7 +54,7 @@ class Operands:
 
 def draw(row: Row, rng: np.random.Generator) -> Operands:
     rows = rng.integers(0, 256, (row.k, row.width, row.c), np.uint8)
-    w = rng.integers(-128, 128, (row.k, row.kx, row.c), np.int8)
+    w = rng.integers(-127, 128, (row.k, row.kx, row.c), np.int8)
     bias = rng.integers(-5000, 5000, row.c).astype(np.int32)
     spread = 74.0 * 74.0 * np.sqrt(row.k * row.kx)  # of the sums, so that outputs fill the range and clip a little
     scale = (rng.uniform(50, 150, row.c) / spread).astype(F32)
@@ -94,6 +94,10 @@ def packed(kernel: str, row: Row, x: Operands) -> tuple[Guarded, Guarded, Guarde
     return memory
 
 
+def minus_128(x: Operands) -> bool:
+    return bool((x.w == -128).any())
+
+
 def unbounded(row: Row, x: Operands) -> bool:
     w = np.ascontiguousarray(x.w)
     return _core.dwconv_unbounded(row.k, row.kx, row.c, w.ctypes.data, x.bias.ctypes.data, x.scale.ctypes.data)
@@ -101,7 +105,7 @@ def unbounded(row: Row, x: Operands) -> bool:
 
 def run(kernel: str, row: Row, x: Operands) -> np.ndarray:
     """Runs one row in guarded memory; returns the bytes from y on."""
-    assert fits(kernel, row, unbounded(row, x))
+    assert fits(kernel, row, unbounded(row, x), minus_128(x))
     rows = [Guarded.holding(laid_out(r, row.in_gap), row.flush, behind=SLACK) for r in x.rows]
     w, bias, scale = packed(kernel, row, x)
     y = Guarded(row.m * (row.c + row.y_gap) - row.y_gap, row.flush)
@@ -117,15 +121,16 @@ def run(kernel: str, row: Row, x: Operands) -> np.ndarray:
 
 def check(kernel: str, row: Row, x: Operands) -> None:
     """Compares one row with the formula, if it takes this shape (test_what_rows_take says which)."""
-    if not fits(kernel, row):
+    if not fits(kernel, row, minus_128=minus_128(x)):
         return
     expected = laid_out(requantise(sums(row, x), x.scale, row), row.y_gap)
     assert_same(run(kernel, row, x), expected, (kernel, row))
 
 
-def fits(kernel: str, row: Row, unbounded: bool = False) -> bool:
+def fits(kernel: str, row: Row, unbounded: bool = False, minus_128: bool = False) -> bool:
     dense = row.in_gap == row.y_gap == 0
-    return _core.dwconv_fits(kernel, row.k, row.kx, row.stride, row.dilation, row.c, row.m, unbounded, dense)
+    sizes = row.k, row.kx, row.stride, row.dilation, row.c, row.m
+    return _core.dwconv_fits(kernel, *sizes, unbounded, dense, minus_128)
 
 
 def sizes(kernel: str) -> list[int]:
@@ -259,13 +264,14 @@ def test_corner_values_do_not_saturate(kernel: str, a: int, w: int) -> None:
         check(kernel, row, x)
 
 
+@pytest.mark.parametrize("least", [-128, -127])
 @pytest.mark.parametrize("c", [5, 16, 64])
-def test_mixed_corner_values(kernel: str, c: int, rng: np.random.Generator) -> None:
+def test_mixed_corner_values(kernel: str, c: int, least: int, rng: np.random.Generator) -> None:
     for k in sizes(kernel):
         row = Row(16, c, k)
         x = draw(row, rng)
         x = replace(x, rows=rng.choice(np.array([0, 1, 127, 128, 254, 255], np.uint8), x.rows.shape),
-                    w=rng.choice(np.array([-128, -127, -1, 0, 1, 127], np.int8), x.w.shape))  # fmt: skip
+                    w=rng.choice(np.array([least, -127, -1, 0, 1, 127], np.int8), x.w.shape))  # fmt: skip
         check(kernel, row, x)
 
 
@@ -318,6 +324,16 @@ def test_products_beyond_int32_go_to_a_row_that_takes_them(scale: float, sign: i
     assert chosen in [name for name in here(row) if fits(name, row, True)]
     check(chosen, row, x)
     assert requantise(sums(row, x), x.scale, row).ravel()[0] == (255 if sign > 0 else 0)
+
+
+def test_weights_of_minus_128_go_to_a_row_that_takes_them(rng: np.random.Generator) -> None:
+    for k, c in itertools.product((3, 5), (8, 32)):
+        row = Row(9, c, k)
+        x = draw(row, rng)
+        x.w[1, 1] = -128
+        chosen = _core.dwconv_select(k, k, 1, 1, c, 9, "", dense=True, has_minus_128=True)
+        assert fits(chosen, row, minus_128=True)
+        check(chosen, row, x)
 
 
 def test_the_bound_is_over_all_inputs(rng: np.random.Generator) -> None:

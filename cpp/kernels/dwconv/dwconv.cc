@@ -70,7 +70,10 @@ double predict_blocks(const double (&output)[2], double start, const DwConvProbl
   return (p.c + 15) / 16 * (start + p.m * output[p.sx - 1]);
 }
 
-double cycles_3x3_neondot(const DwConvProblem& p) { return predict_blocks({25.0, 33.0}, 40.0, p); }
+double cycles_3x3_neondot(const DwConvProblem& p) { return predict_blocks({28.1, 36.1}, 40.0, p); }
+double cycles_3x3_neon(const DwConvProblem& p) { return predict_blocks({39.5, 47.6}, 40.0, p); }
+
+bool fits_3x3_no_minus_128(const DwConvProblem& p) { return fits_3x3(p) && !p.has_minus_128; }
 
 bool fits_square_3_5(const DwConvProblem& p) { return fits_3x3(p) || fits_5x5(p); }
 

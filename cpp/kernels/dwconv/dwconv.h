@@ -37,6 +37,7 @@ struct DwConvProblem {
   bool unbounded = false;      ///< dwconv_unbounded()
   int32_t parts = 1;           ///< kernels, one below the other, whose sum are the weights
   bool dense = false;          ///< no bytes between pixels, in and out
+  bool has_minus_128 = false;  ///< some weight is -128
 };
 
 /// Form of the packed weights, see pack.cc.
@@ -45,6 +46,7 @@ enum class DwConvForm : uint8_t {
   kDots,   ///< 4 taps of a channel to a 32-bit lane, for vpdpbusd
   kSignedDots,  ///< the same for sdot, whose taps are signed: 128 is taken from each, and the bias has it back
   kDense,  ///< the same for blocks of several pixels: channels over and over
+  kBytePairs,   ///< 2 taps of a channel side by side as int8, for smull, whose taps are signed likewise
   kPairs,  ///< 2 taps of a channel as int16 to a 32-bit lane, for vpmaddwd
 };
 

@@ -5,6 +5,7 @@
 ///
 ///   kDots    int8 [block][group][vector][lane][4]    4 taps of one channel to a 32-bit lane
 ///   kPairs   int16 [block][group][vector][lane][2]   2 taps of one channel to a 32-bit lane
+///   kBytePairs int8 [block][group][channel][2]       2 taps of one channel to a 16-bit lane
 ///
 /// A block is one vector with the channels in order, or for kDots four: the ISA rows interleave the bytes of these with
 /// unpack instructions, which work inside 128-bit lanes, so channel i meets vector (i % 16) / 4, lane
@@ -38,6 +39,9 @@ constexpr Groups kDots5 = {7,
                             {4, 9, 14, 19},
                             {21, 22, 23, 24},
                             {-1, -1, -1, 20}}};
+
+// By pairs of bytes: columns of rows 0 and 1; then row 2 as a pair and a tap.
+constexpr Groups kBytePairs3 = {5, {{0, 3}, {1, 4}, {2, 5}, {6, 7}, {8, -1}}};
 
 // By pairs: columns of rows two at a time; then the last row, whose columns x86_avx2.cc takes in twos: at stride 1 they
 // are kx - 1, kx of one output or another for each kx = 0..kw, at stride 2 for every other.
@@ -75,6 +79,7 @@ const Groups& groups_of(const DwConvKernel& kernel, const DwConvProblem& p) {
     if (p.sx == 2) return p.kh == 3 ? kPairs3Stride2 : kPairs5Stride2;
     return p.kh == 3 ? kPairs3 : kPairs5;
   }
+  if (kernel.form == DwConvForm::kBytePairs) return kBytePairs3;
   return p.kh == 3 ? kDots3 : kDots5;
 }
 
@@ -108,7 +113,12 @@ int32_t lane_of(const DwConvKernel& kernel, int32_t width, int32_t i) {
 }
 
 /// What a row takes from each byte as it reads it: 128 where it flips bytes to signed ones.
-int32_t taken_from_bytes(const DwConvKernel& kernel) { return kernel.form == DwConvForm::kSignedDots ? 128 : 0; }
+int32_t taken_from_bytes(const DwConvKernel& kernel) {
+  return kernel.form == DwConvForm::kSignedDots || kernel.form == DwConvForm::kBytePairs ? 128 : 0;
+}
+
+/// Taps in a lane.
+int32_t taps_together(DwConvForm form) { return form == DwConvForm::kPairs || form == DwConvForm::kBytePairs ? 2 : 4; }
 
 void pack_taps(const DwConvProblem& p, ptrdiff_t lanes, const int8_t* w, int8_t* packed) {
   for (size_t tap = 0; tap < taps(p); ++tap, packed += lanes, w += p.c) {
@@ -125,15 +135,15 @@ int32_t weight(const DwConvProblem& p, const int8_t* w, int32_t tap, int32_t c) 
 
 template <typename Element>
 void pack_groups(const DwConvKernel& kernel, const DwConvProblem& p, const int8_t* w, Element* packed) {
-  constexpr int32_t kPerLane = 4 / static_cast<int32_t>(sizeof(Element));
+  const int32_t together = taps_together(kernel.form);
   const Groups& groups = groups_of(kernel, p);
   for (int32_t first = 0, width = 0; first < p.c; first += width) {
     width = block_width(kernel, p, first);
-    for (int32_t group = 0; group < groups.count; ++group, packed += ptrdiff_t{width} * kPerLane) {
+    for (int32_t group = 0; group < groups.count; ++group, packed += ptrdiff_t{width} * together) {
       for (int32_t i = 0; i < width; ++i) {
         const int32_t c = channel_at(kernel, p, first, i);
-        Element* lane = packed + ptrdiff_t{lane_of(kernel, width, i)} * kPerLane;
-        for (int32_t e = 0; e < kPerLane; ++e) {
+        Element* lane = packed + ptrdiff_t{lane_of(kernel, width, i)} * together;
+        for (int32_t e = 0; e < together; ++e) {
           const int32_t tap = groups.tap[group][e];
           lane[e] = static_cast<Element>(c < 0 || tap < 0 ? 0 : weight(p, w, tap, c));
         }
@@ -175,7 +185,8 @@ int32_t dwconv_rows(const DwConvKernel& kernel, const DwConvProblem& problem) {
 size_t dwconv_packed_bytes(const DwConvKernel& kernel, const DwConvProblem& problem) {
   const size_t lanes = static_cast<size_t>(round_up(problem.c, kernel.block));
   if (kernel.form == DwConvForm::kTaps) return taps(problem) * lanes;
-  return static_cast<size_t>(groups_of(kernel, problem).count) * lanes * 4;
+  const size_t lane = kernel.form == DwConvForm::kBytePairs ? 2 : 4;
+  return static_cast<size_t>(groups_of(kernel, problem).count) * lanes * lane;
 }
 
 void dwconv_pack(const DwConvKernel& kernel, const DwConvProblem& problem, const int8_t* w, const int32_t* bias,

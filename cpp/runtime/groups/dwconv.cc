@@ -26,9 +26,12 @@ Choice choose(const Plan& plan, const OpView& op) {
   const auto read = [&] {
     const bool unbounded = dwconv_unbounded(c.problem, m.constant<int8_t>(op.constants[0]),
                                             m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]));
-    return unbounded ? kUnbounded : 0;
+    const bool minus_128 = has_minus_128(m.constant<int8_t>(op.constants[0]), w.size);
+    return (unbounded ? kUnbounded : 0) | (minus_128 ? kMinus128 : 0);
   };
-  c.problem.unbounded = (plan.weight_facts(op, read) & kUnbounded) != 0;
+  const uint8_t facts = plan.weight_facts(op, read);
+  c.problem.unbounded = (facts & kUnbounded) != 0;
+  c.problem.has_minus_128 = (facts & kMinus128) != 0;
   c.kernel = select_dwconv(c.problem, plan.cap);
   c.rows = dwconv_rows(*c.kernel, c.problem);
   c.lanes = round_up(x.c, c.kernel->block);
