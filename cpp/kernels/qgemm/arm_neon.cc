@@ -16,7 +16,7 @@
 /// weights must not be -128 (`fits_no_minus_128`). The second row takes those too: it adds to int32 after each product
 /// (128 * 128 = 2^14), 16 per 4 instructions. A last k group of at most 8 is half a group in both.
 /// int32 lanes hold K / 8 such pair sums each: exact for K < 2^31 / 16256 = 132,104 per output.
-/// 16 k of a tile are 48 of these in 62 instructions. Registers: 16 sums, 4 of A, 1 to 4 of weights, products, 1
+/// 16 k of a tile are 48 of these in 61 instructions. Registers: 16 sums, 4 of A, 4 of weights, 4 products, 1
 /// constant. Memory: reads up to 15 bytes behind a tap (KR - 1, times zero weights), the panel, biases and scales;
 /// writes n columns of m pixels.
 #include "kernels/isa/arm_neon.h"
@@ -43,8 +43,14 @@ struct Alone {
   static constexpr bool kAlone = true;
 };
 
+/// The sum of a lane's pairs, or begins it.
+template <bool kFresh>
+EK_INLINE void add_pairs(int32x4_t& sum_s32x4, int16x8_t product_s16x8) {
+  sum_s32x4 = kFresh ? vpaddlq_s16(product_s16x8) : vpadalq_s16(sum_s32x4, product_s16x8);
+}
+
 /// Column kColumn's share: all pixels side by side, because an in-order core waits four cycles for each product.
-template <typename Row, bool kHalf, int kColumn, int MR>
+template <typename Row, bool kHalf, bool kFresh, int kColumn, int MR>
 EK_INLINE void multiply_column(const int8x16_t (&a_s8x16)[MR], int8x16_t w_s8x16, int32x4_t (&sum_s32x4)[MR][4]) {
   int16x8_t product_s16x8[MR];
   EK_UNROLL
@@ -53,7 +59,7 @@ EK_INLINE void multiply_column(const int8x16_t (&a_s8x16)[MR], int8x16_t w_s8x16
     EK_UNROLL
     for (int p = 0; p < MR; ++p) {
       if constexpr (Row::kAlone) {
-        sum_s32x4[p][kColumn] = vpadalq_s16(sum_s32x4[p][kColumn], product_s16x8[p]);
+        add_pairs<kFresh>(sum_s32x4[p][kColumn], product_s16x8[p]);
         product_s16x8[p] = vmull_high_s8(a_s8x16[p], w_s8x16);
       } else {
         product_s16x8[p] = vmlal_high_s8(product_s16x8[p], a_s8x16[p], w_s8x16);
@@ -61,11 +67,13 @@ EK_INLINE void multiply_column(const int8x16_t (&a_s8x16)[MR], int8x16_t w_s8x16
     }
   }
   EK_UNROLL
-  for (int p = 0; p < MR; ++p) sum_s32x4[p][kColumn] = vpadalq_s16(sum_s32x4[p][kColumn], product_s16x8[p]);
+  for (int p = 0; p < MR; ++p) {
+    add_pairs<kFresh && (kHalf || !Row::kAlone)>(sum_s32x4[p][kColumn], product_s16x8[p]);
+  }
 }
 
 /// Adds one k group of 16, or its first 8, of MR pixels x 4 columns.
-template <typename Row, bool kHalf, int MR>
+template <typename Row, bool kHalf, bool kFresh, int MR>
 EK_INLINE void multiply_group(const uint8_t* const (&a)[MR], ptrdiff_t at, const int8_t* w,
                               int32x4_t (&sum_s32x4)[MR][4]) {
   const uint8x16_t flip_u8x16 = vdupq_n_u8(0x80);
@@ -75,32 +83,39 @@ EK_INLINE void multiply_group(const uint8_t* const (&a)[MR], ptrdiff_t at, const
     const uint8x16_t a_u8x16 = kHalf ? vcombine_u8(vld1_u8(a[p] + at), vdup_n_u8(0)) : vld1q_u8(a[p] + at);
     a_s8x16[p] = vreinterpretq_s8_u8(veorq_u8(a_u8x16, flip_u8x16));
   }
-  int8x16_t w_s8x16[4] = {vld1q_s8(w), vld1q_s8(w + 16)};
-  multiply_column<Row, kHalf, 0>(a_s8x16, w_s8x16[0], sum_s32x4);
-  after(sum_s32x4[0][0], w);
-  w_s8x16[2] = vld1q_s8(w + 32), w_s8x16[3] = vld1q_s8(w + 48);
+  const int8x16x4_t four_s8x16 = vld1q_s8_x4(w);
+  const int8x16_t w_s8x16[4] = {four_s8x16.val[0], four_s8x16.val[1], four_s8x16.val[2], four_s8x16.val[3]};
+  multiply_column<Row, kHalf, kFresh, 0>(a_s8x16, w_s8x16[0], sum_s32x4);
   EK_UNROLL
-  for (int p = 0; p < MR; ++p) after(sum_s32x4[p][0], w_s8x16[1]);
-  multiply_column<Row, kHalf, 1>(a_s8x16, w_s8x16[1], sum_s32x4);
+  for (int p = 0; p < MR; ++p) after(sum_s32x4[p][0], a_s8x16[p]);
+  multiply_column<Row, kHalf, kFresh, 1>(a_s8x16, w_s8x16[1], sum_s32x4);
   EK_UNROLL
-  for (int p = 0; p < MR; ++p) after(sum_s32x4[p][1], w_s8x16[2]);
-  multiply_column<Row, kHalf, 2>(a_s8x16, w_s8x16[2], sum_s32x4);
+  for (int p = 0; p < MR; ++p) after(sum_s32x4[p][1], a_s8x16[p]);
+  multiply_column<Row, kHalf, kFresh, 2>(a_s8x16, w_s8x16[2], sum_s32x4);
   EK_UNROLL
-  for (int p = 0; p < MR; ++p) after(sum_s32x4[p][2], w_s8x16[3]);
-  multiply_column<Row, kHalf, 3>(a_s8x16, w_s8x16[3], sum_s32x4);
+  for (int p = 0; p < MR; ++p) after(sum_s32x4[p][2], a_s8x16[p]);
+  multiply_column<Row, kHalf, kFresh, 3>(a_s8x16, w_s8x16[3], sum_s32x4);
   EK_UNROLL
   for (int p = 0; p < MR; ++p) after(sum_s32x4[p][3], a_s8x16[p]);
 }
 
-/// Adds all k groups of one tap; returns the weights of the next.
-template <typename Row, int MR>
+/// Adds all k groups of one tap, or begins the sums with them; returns the weights of the next.
+template <typename Row, bool kFresh, int MR>
 EK_INLINE const int8_t* multiply_tap(const uint8_t* const (&a)[MR], int32_t kc, const int8_t* w, ptrdiff_t group,
                                      int32x4_t (&sum_s32x4)[MR][4]) {
   const ptrdiff_t full = (kc + 7) / 16 * 16;  // a rest of more than 8 is a group
   ptrdiff_t at = 0;
-  for (; at < full; at += 16, w += group) multiply_group<Row, false>(a, at, w, sum_s32x4);
+  if constexpr (kFresh) {
+    if (full == 0) {
+      multiply_group<Row, true, true>(a, at, w, sum_s32x4);
+      return w + group;
+    }
+    multiply_group<Row, false, true>(a, at, w, sum_s32x4);
+    at += 16, w += group;
+  }
+  for (; at < full; at += 16, w += group) multiply_group<Row, false, false>(a, at, w, sum_s32x4);
   if (at >= kc) return w;
-  multiply_group<Row, true>(a, at, w, sum_s32x4);
+  multiply_group<Row, true, false>(a, at, w, sum_s32x4);
   return w + group;
 }
 
@@ -109,18 +124,18 @@ template <typename Row, bool kOneTap, int MR>
 EK_INLINE void accumulate(const QGemmArgs& args, int32_t first, const uint8_t* const (&a)[MR], int32_t column,
                           int32x4_t (&out_s32x4)[MR][1]) {
   int32x4_t sum_s32x4[MR][4];
-  EK_UNROLL
-  for (int i = 0; i < MR * 4; ++i) sum_s32x4[i / 4][i % 4] = vdupq_n_s32(0);
   const ptrdiff_t group = 16 * ptrdiff_t{(args.n + 3) / 4 * 4};  // bytes of a k group of the panel
   const int8_t* w = static_cast<const int8_t*>(args.w) + 16 * column;
   if constexpr (kOneTap) {
-    multiply_tap<Row>(a, args.kc, w, group, sum_s32x4);
+    multiply_tap<Row, true>(a, args.kc, w, group, sum_s32x4);
   } else {
+    EK_UNROLL
+    for (int i = 0; i < MR * 4; ++i) sum_s32x4[i / 4][i % 4] = vdupq_n_s32(0);
     for (int32_t ky = 0; ky < args.kh; ++ky) {
       for (int32_t kx = 0; kx < args.kw; ++kx) {
         const uint8_t* tap[MR];
         point_at(args, first, ky, kx, tap);
-        w = multiply_tap<Row>(tap, args.kc, w, group, sum_s32x4);
+        w = multiply_tap<Row, false>(tap, args.kc, w, group, sum_s32x4);
       }
     }
   }

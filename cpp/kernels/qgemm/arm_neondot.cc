@@ -21,7 +21,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/isa/arm_neon.h"
 #include "kernels/qgemm/arm_tiles.h"
 
 namespace ek {

@@ -13,7 +13,7 @@
 /// they are. A lane wraps modulo 2^32; the true sum fits int32, for any weights up to K = 65793.
 /// Two pixels' k groups must lie side by side, which takes a ZIP for each 16 bytes of A. Done in the loop over columns
 /// that is a fifth of all that its pipes do. So the 8 pixels are paired once, with all taps behind each other, in a
-/// copy on the stack, and serve the 8 tiles of a panel of 64 columns. The loop is then 16 products in 20 instructions
+/// copy on the stack, and serve the 8 tiles of a panel of 64 columns. The loop is then 16 products in 21 instructions
 /// for 512 multiply-accumulates. Registers: 16 sums, 4 of A, 4 of weights. The copy is why K is bounded
 /// (`kPairedDepth`), and one pixel is left to rows that do not multiply it twice. Memory: reads round_up(kc, 8) bytes
 /// of each tap of each pixel, the panel, and biases and scales of its vectors; writes n columns of m pixels; 36 KB of
@@ -23,7 +23,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/isa/arm_neon.h"
 #include "kernels/qgemm/arm_tiles.h"
 
 namespace ek {
@@ -70,15 +69,11 @@ __attribute__((noinline)) ptrdiff_t pair_pixels(const QGemmArgs& args, int32_t f
   return (end - paired) / (16 * kPairs);
 }
 
-/// `count` vectors from p on.
+/// Vectors from p on, by one instruction.
 EK_INLINE void load_vectors(const uint8_t* p, uint8x16_t (&a_u8x16)[1]) { a_u8x16[0] = vld1q_u8(p); }
 EK_INLINE void load_vectors(const uint8_t* p, uint8x16_t (&a_u8x16)[2]) {
   const uint8x16x2_t v_u8x16 = vld1q_u8_x2(p);
   a_u8x16[0] = v_u8x16.val[0], a_u8x16[1] = v_u8x16.val[1];
-}
-EK_INLINE void load_vectors(const uint8_t* p, uint8x16_t (&a_u8x16)[3]) {
-  const uint8x16x3_t v_u8x16 = vld1q_u8_x3(p);
-  a_u8x16[0] = v_u8x16.val[0], a_u8x16[1] = v_u8x16.val[1], a_u8x16[2] = v_u8x16.val[2];
 }
 EK_INLINE void load_vectors(const uint8_t* p, uint8x16_t (&a_u8x16)[4]) {
   const uint8x16x4_t v_u8x16 = vld1q_u8_x4(p);

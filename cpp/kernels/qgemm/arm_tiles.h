@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/// What the Arm rows of qgemm share: sums of a tile to bytes in memory. After the isa header.
+/// What the Arm rows of qgemm share: sums of a tile to bytes in memory.
 ///
 /// A tile is MR pixels x V vectors of 4 columns. Four vectors become 16 bytes together (isa/arm_neon.h: 22
 /// instructions): one pixel of 16 columns, two of 8 or four of 4. Stores are whole vectors, halves or quarters of them;
 /// only a panel whose columns end within a vector stores by pieces. Memory: reads biases and scales of V vectors,
 /// writes n columns of MR pixels.
 #pragma once
+#include "kernels/isa/arm_neon.h"
 #include "kernels/qgemm/qgemm.h"
 
 namespace ek {
