@@ -2,13 +2,15 @@
 """The hot loop of every row of an arm_*.cc object, found in its disassembly, and what llvm-mca says of it.
 
 A hot loop is the innermost loop with most multiply-accumulates that a row's function, or what it calls in its object,
-holds; where none multiplies integers, the one that stores most bytes, then the longest. `[sp` inside it is a spill.
+holds; where none multiplies integers, the one that stores most bytes; then the shortest. One with other jumps than to
+its start takes one of several ways a turn, edges and tails mostly, and counts half. `[sp` inside a loop is a spill.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,24 +138,37 @@ def innermost(lines: list[Line]) -> list[tuple[str, ...]]:
     return [tuple(label.sub(".Lhead", text) for _, text in lines[start : end + 1]) for start, end in sorted(inner)]
 
 
-def reached(start: str, found: dict[str, list[Line]]) -> list[str]:
-    """A function and what it calls or jumps to in its object."""
+def named(lines: list[Line]) -> set[str]:
+    """The functions that these instructions call or jump to by name."""
+    matches = (re.search(r"<([^+>]+)(\+0x[0-9a-f]+)?>$", text) for _, text in lines)
+    return {match.group(1) for match in matches if match}
+
+
+def reached(start: str, found: dict[str, list[Line]], exported: Collection[str] = ()) -> list[str]:
+    """A function and what it calls or jumps to in its object.
+
+    Where something jumps to what a register holds, a table of pointers may lead to whatever nobody calls by name.
+    """
+    called = {other for name, lines in found.items() for other in named(lines) - {name}}
+    by_table = [name for name in found if name not in called and name not in exported]
     names, queue = [start], [start]
     while queue:
-        for _, text in found[queue.pop()]:
-            to = re.search(r"<([^+>]+)(\+0x[0-9a-f]+)?>$", text)
-            if to and to.group(1) in found and to.group(1) not in names:
-                names.append(to.group(1))
-                queue.append(to.group(1))
+        lines = found[queue.pop()]
+        through_register = any(re.match(r"(br|blr) x", text) for _, text in lines)
+        for name in [*sorted(named(lines)), *(by_table if through_register else ())]:
+            if name in found and name not in names and name not in exported:
+                names.append(name)
+                queue.append(name)
     return names
 
 
-def hottest(name: str, found: dict[str, list[Line]]) -> tuple[str, ...]:
+def hottest(name: str, found: dict[str, list[Line]], exported: Collection[str] = ()) -> tuple[str, ...]:
     """The hot loop of a function, () where it has no loop."""
-    bodies = [body for part in reached(name, found) for body in innermost(found[part])]
+    bodies = [body for part in reached(name, found, exported) for body in innermost(found[part])]
 
     def weight(body: tuple[str, ...]) -> tuple[int, int, int]:
-        return sum(map(products, body)), sum(map(stored, body)), len(body)
+        halves = 1 if sum(".Lhead" in line for line in body) > 1 else 2
+        return halves * sum(map(products, body)), halves * sum(map(stored, body)), -len(body)
 
     return max(bodies, key=weight, default=())
 
@@ -162,11 +177,12 @@ def in_object(path: Path) -> list[Loop]:
     """The hot loop of every row that an object exports."""
     dump = [OBJDUMP, "-d", "--no-show-raw-insn", str(path)]
     found = functions(subprocess.run(dump, capture_output=True, text=True, check=True).stdout)
-    exported = subprocess.run([NM, "-g", "--defined-only", str(path)], capture_output=True, text=True, check=True)
+    nm = subprocess.run([NM, "-g", "--defined-only", str(path)], capture_output=True, text=True, check=True)
+    exported = re.findall(r" T (\S+)$", nm.stdout, re.M)
     level = re.sub(r"^arm_([a-z0-9]+).*", r"\1", path.name.split(".")[0])
     loops = []
-    for symbol in re.findall(r" T (\S+)$", exported.stdout, re.M):
-        if (mangled := re.match(r"_ZN2ek\d+(\w+?)E", symbol)) and (body := hottest(symbol, found)):
+    for symbol in exported:
+        if (mangled := re.match(r"_ZN2ek\d+(\w+?)E", symbol)) and (body := hottest(symbol, found, exported)):
             loops.append(Loop(mangled.group(1), level, body))
     return loops
 

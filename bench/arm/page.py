@@ -10,6 +10,7 @@ from arm.executed import KINDS, Inference
 from arm.loops import CORES, LEVELS, Core, Loop
 
 IN_ORDER = ("cortex-a53", "cortex-a55")
+HEAD = ("row", "instructions", "spills")
 SUMMING = 8  # products per byte stored, from which on a loop is judged by its products
 Timed = Mapping[str, tuple[float, float]]  # core: cycles as simulated, cycles where nothing waits
 
@@ -40,6 +41,16 @@ def rate(loop: Loop, core: Core, timed: Timed) -> str:
     return text + (f" ({max(told) / core.peak:.0%})" if loop.level == core.level else "")
 
 
+def told(loop: Loop) -> list[str]:
+    return [f"`{loop.row}`", str(len(loop.body)), str(loop.spills)]
+
+
+def spent(timed: Timed, scale: float) -> list[str]:
+    """Cycles times the scale, a cell for each core."""
+    both = [[cycles * scale for cycles in timed[core.name]] if core.name in timed else [] for core in CORES]
+    return [" / ".join(f"{cycles:.1f}" for cycles in cell) for cell in both]
+
+
 def loops(figures: Sequence[tuple[Loop, Timed]], version: str) -> str:
     """The tables of the hot loops."""
     names = [core.name.removeprefix("cortex-").removeprefix("neoverse-").upper() for core in CORES]
@@ -51,14 +62,15 @@ def loops(figures: Sequence[tuple[Loop, Timed]], version: str) -> str:
 
     ordered = sorted(figures, key=by_family)
     summing = [(loop, timed) for loop, timed in ordered if loop.macs >= max(SUMMING * loop.stores, 1)]
-    rows = [[f"`{loop.row}`", str(loop.macs), *(rate(loop, core, timed) for core in CORES)] for loop, timed in summing]
-    parts.append(table(("row", "MAC", *names), rows))
-    parts.append("Every hot loop, cycles per turn as simulated / where nothing waits:")
-    rows = []
-    for loop, timed in ordered:
-        cells = ["{:.0f} / {:.0f}".format(*timed[c.name]) if c.name in timed else "" for c in CORES]
-        rows.append([f"`{loop.row}`", *map(str, (len(loop.body), loop.spills, loop.macs, loop.stores)), *cells])
-    parts.append(table(("row", "instructions", "spills", "MAC", "bytes stored", *names), rows))
+    rows = [[*told(loop), str(loop.macs), *(rate(loop, core, timed) for core in CORES)] for loop, timed in summing]
+    parts.append(table((*HEAD, "MAC", *names), rows))
+    parts.append("Cycles per 16 bytes stored, as simulated / where nothing waits:")
+    storing = [(loop, timed) for loop, timed in ordered if loop.stores]
+    rows = [[*told(loop), str(loop.stores), *spent(timed, 16 / loop.stores)] for loop, timed in storing]
+    parts.append(table((*HEAD, "bytes", *names), rows))
+    if others := [item for item in ordered if item not in summing and item not in storing]:
+        parts.append("Cycles per turn of the others:")
+        parts.append(table((*HEAD, *names), [[*told(loop), *spent(timed, 1)] for loop, timed in others]))
     return "\n\n".join(parts)
 
 
