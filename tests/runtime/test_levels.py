@@ -79,6 +79,7 @@ def test_the_widest_of_the_levels_is_used() -> None:
     assert any(widest in ROWS[name] for name in names), names
 
 
+@pytest.mark.slow
 def test_a_lane_with_other_levels_than_it_says_fails(repo: Path) -> None:
     other = "neon,neondot" if promised() == {"neon", "scalar"} else "neon"
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", __file__]
@@ -88,6 +89,7 @@ def test_a_lane_with_other_levels_than_it_says_fails(repo: Path) -> None:
     assert "would not cover what its lane promises" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_time_box_tells_what_it_leaves_out(repo: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "is_seen", __file__]
     env = {**os.environ, "EDGEKERN_BOX": "0"}
