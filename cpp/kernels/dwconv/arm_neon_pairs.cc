@@ -103,7 +103,7 @@ EK_INLINE int16x8_t add_products(int16x8_t sum_s16x8, int8x16_t a_s8x16, int8x16
 /// The output of three columns, 16 channels.
 template <bool kWhole, bool kPlain>
 EK_INLINE void finish(const Block& b, const Weights& w, const Column& left, const Column& mid, const Column& right,
-                      const ByteBoundsNeon& bounds) {
+                      const ClipNeon& bounds) {
   const int8x16_t row_s8x16[2] = {vzip1q_s8(left.last_s8x16, mid.last_s8x16),
                                   vzip2q_s8(left.last_s8x16, mid.last_s8x16)};
   int32x4_t q_s32x4[4];
@@ -128,7 +128,7 @@ EK_INLINE void hold(int8x16_t& v) { __asm__("" : "+w"(v)); }
 
 /// Outputs one after the other, until `count` or until the columns are back in their places.
 template <int S, int kPhase, bool kWhole, bool kPlain>
-EK_INLINE void steps(Block& b, Weights& w, Column (&column)[3], const ByteBoundsNeon& bounds, int32_t count) {
+EK_INLINE void steps(Block& b, Weights& w, Column (&column)[3], const ClipNeon& bounds, int32_t count) {
   constexpr int kPhases = S == 1 ? 3 : 2;
   constexpr int kLeft = S == 1 ? kPhase : 2 * kPhase, kRight = S == 1 ? (kPhase + 2) % 3 : 2 - kLeft;
   constexpr int kMid = 3 - kLeft - kRight;
@@ -155,7 +155,7 @@ EK_INLINE void steps(Block& b, Weights& w, Column (&column)[3], const ByteBounds
 template <int S, bool kWhole, bool kPlain>
 void block(const DwConvArgs& args, int32_t first) {
   constexpr int32_t kPhases = S == 1 ? 3 : 2;
-  const ByteBoundsNeon bounds = load_byte_bounds_neon(args.out);
+  const ClipNeon bounds = load_clip_neon(args.out);
   Weights w = load_weights(args, first);
   Block b = block_at(args, first);
   Column column[3];

@@ -35,7 +35,7 @@ template <bool kWhole, bool kHeld, bool kPlain>
 struct NeonDot {
   using Vector = int32x4_t;
   using Mask = int32_t;
-  using Rounding = ByteBoundsNeon;  ///< products are below 2^30 (fits)
+  using Rounding = ClipNeon;  ///< products are below 2^30 (fits)
   static constexpr int kLanes = 4;
   static constexpr bool kHolds = kHeld;
 
@@ -47,7 +47,7 @@ struct NeonDot {
 
   static EK_MEMBER Vector load(const void* p) { return vld1q_s32(static_cast<const int32_t*>(p)); }
   static EK_MEMBER Mask first(int32_t n) { return n; }
-  static EK_MEMBER Rounding rounding(const Requant& out) { return load_byte_bounds_neon(out); }
+  static EK_MEMBER Rounding rounding(const Requant& out) { return load_clip_neon(out); }
   static EK_MEMBER int8x16_t flipped(const uint8_t* p) {
     return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(p), vdupq_n_u8(0x80)));
   }
