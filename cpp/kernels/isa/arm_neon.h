@@ -12,7 +12,8 @@
 
 #include "kernels/kernel.h"
 
-#define EK_INLINE static inline __attribute__((always_inline))
+#define EK_MEMBER inline __attribute__((always_inline))
+#define EK_INLINE static EK_MEMBER
 #if defined(__clang__)
 #define EK_UNROLL _Pragma("clang loop unroll(full)")
 #else
