@@ -89,8 +89,10 @@ struct Bytes {
 /// 16 pixels of kPlanes bytes, y_step apart.
 template <int kPlanes>
 EK_INLINE void store_pixels(uint8_t* y, ptrdiff_t y_step, const uint8x16x4_t& v) {
-  if (kPlanes == 2 && y_step == 2) return vst2q_u8(y, {{v.val[0], v.val[1]}});
-  if (kPlanes == 3 && y_step == 3) return vst3q_u8(y, {{v.val[0], v.val[1], v.val[2]}});
+  const uint8x16x2_t two = {{v.val[0], v.val[1]}};  // clang's stores are macros, which braces would cut up
+  const uint8x16x3_t three = {{v.val[0], v.val[1], v.val[2]}};
+  if (kPlanes == 2 && y_step == 2) return vst2q_u8(y, two);
+  if (kPlanes == 3 && y_step == 3) return vst3q_u8(y, three);
   if (kPlanes == 4 && y_step == 4) return vst4q_u8(y, v);
   uint8_t pixels[4 * kPixels];
   vst4q_u8(pixels, v);

@@ -219,7 +219,8 @@ template <int kChannels>
 EK_INLINE void store_pixels(const ResizeArgs& args, uint8_t* y, const uint8x16x4_t& p, int32_t n) {
   const bool dense = n == kGroup && args.y_px == kChannels;
   if (dense && kChannels == 1) return vst1q_u8(y, p.val[0]);
-  if (dense && kChannels == 3) return vst3q_u8(y, {{p.val[0], p.val[1], p.val[2]}});
+  const uint8x16x3_t three = {{p.val[0], p.val[1], p.val[2]}};  // clang's stores are macros, which braces would cut up
+  if (dense && kChannels == 3) return vst3q_u8(y, three);
   if (dense) return vst4q_u8(y, p);
   uint8_t bytes[4 * kGroup];
   vst4q_u8(bytes, p);
