@@ -100,8 +100,7 @@ void Session::take_frames(const void* job, int32_t lane, int32_t) {
 void Session::each_frame(int32_t count, FrameFn one, const void* call) const {
   const auto lanes = static_cast<int32_t>(lanes_.size);
   const int32_t most = count / lanes + (count % lanes != 0);  // that one thread takes
-  const bool pays = plan().cycles() * (count - most) >= kFrameGain;
-  if (lanes > 1 && count > 1 && (share_all_ || pays)) {
+  if (most < count && (share_all_ || plan().cycles() * (count - most) >= kFrameGain)) {
     const Awake workers(pool_);
     const Batch batch = {this, one, call, count, {0}};
     pool_->share(take_frames, &batch);
