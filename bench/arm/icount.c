@@ -41,7 +41,7 @@ static uint64_t executed, of_kind[kKinds];
 /* The kind of an instruction, kKinds for most. Masks are those of the architecture's encoding tables. */
 static enum kind kind_of(uint32_t word) {
   if ((word & 0xffe0fc00) == 0x4e809400 || (word & 0xffc0f400) == 0x4f80e000) return kSdot; /* vectors; by element */
-  if ((word & 0xffe0fc00) == 0x4e80a400) return kSmmla;
+  if ((word & 0xdfe0f400) == 0x4e80a400) return kSmmla; /* signed, unsigned, mixed */
   if ((word & 0x1e000000) == 0x04000000) return kSve;
   if ((word & 0x9e000000) == 0x80000000) return kSme;
   return kKinds;

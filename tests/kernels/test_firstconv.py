@@ -113,7 +113,19 @@ def test_matches_the_formula(kernel: str, k: int, c: int, stride: int, flush: st
 
 
 @pytest.mark.parametrize(
-    ("kh", "kw", "c"), [(1, 64, 4), (64, 1, 4), (8, 8, 4), (16, 16, 1), (5, 17, 3), (3, 11, 3), (9, 9, 3)]
+    ("kh", "kw", "c"),
+    [
+        (1, 64, 4),
+        (64, 1, 4),
+        (8, 8, 4),
+        (16, 16, 1),
+        (10, 4, 1),
+        (7, 2, 4),
+        (6, 5, 1),
+        (5, 17, 3),
+        (3, 11, 3),
+        (9, 9, 3),
+    ],
 )
 def test_long_and_many_kernel_rows(kernel: str, kh: int, kw: int, c: int, rng: np.random.Generator) -> None:
     for m in (1, 13, 50):

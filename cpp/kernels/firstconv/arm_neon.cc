@@ -10,7 +10,8 @@
 /// TBL looks each of 16 bytes up in up to four registers, which hold that many kernel rows: byte i of the taps is byte
 /// i % row_taps of register i / row_taps, and 0 where the index is beyond the table. A load of the dot loop then lies
 /// inside one store, which forwards to it.
-/// Kernels of more than 64 taps, 16 taps per row or 4 rows are copied row by row, 16 bytes at a time.
+/// More than four rows go by fours where each four fill whole registers (10 x 4 of keyword spotting). Other kernels of
+/// more than 64 taps, 16 taps per row or 4 rows are copied row by row, 16 bytes at a time.
 /// Memory: reads up to 15 bytes behind each source row; writes 16-byte groups of taps below `step`, copies up to 15
 /// bytes behind the last pixel's taps.
 #include "kernels/isa/arm_neon.h"
@@ -79,11 +80,8 @@ void join_parts(const FirstConvArgs& args, int32_t first, int32_t count, int32_t
   }
 }
 
-}  // namespace
-
-void gather_u8_neon(const FirstConvArgs& args, int32_t first, int32_t count, int32_t step, void* taps) {
-  uint8_t* const to = static_cast<uint8_t*>(taps);
-  if (args.row_taps > 16) return gather_u8(args, first, count, step, taps);
+/// Up to four kernel rows.
+void join_rows(const FirstConvArgs& args, int32_t first, int32_t count, int32_t step, uint8_t* to) {
   switch (args.kh) {
     case 1:
       return join<1, 1>(args, first, count, step, to);
@@ -91,10 +89,21 @@ void gather_u8_neon(const FirstConvArgs& args, int32_t first, int32_t count, int
       return join_parts<2>(args, first, count, step, to);
     case 3:
       return join_parts<3>(args, first, count, step, to);
-    case 4:
-      return join_parts<4>(args, first, count, step, to);
     default:
-      return gather_u8(args, first, count, step, taps);
+      return join_parts<4>(args, first, count, step, to);
+  }
+}
+
+}  // namespace
+
+void gather_u8_neon(const FirstConvArgs& args, int32_t first, int32_t count, int32_t step, void* taps) {
+  uint8_t* const to = static_cast<uint8_t*>(taps);
+  if (args.row_taps > 16 || (args.kh > 4 && args.row_taps % 4 != 0)) return gather_u8(args, first, count, step, taps);
+  FirstConvArgs four = args;
+  for (int32_t ky = 0; ky < args.kh; ky += 4) {
+    four.rows = args.rows + ky;
+    four.kh = args.kh - ky < 4 ? args.kh - ky : 4;
+    join_rows(four, first, count, step, to + ky * args.row_taps);
   }
 }
 
