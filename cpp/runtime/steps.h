@@ -55,6 +55,9 @@ struct ConvStep {
   int32_t wide_batch, wide_rows, wide_window, wide_count, wide_count_last;
   ATermsFn a_terms;                  ///< null: the row has none
   int32_t* terms;                    ///< [wide_batch][m]
+  // Strips that lie apart in the output alone: up to `together` are multiplied as one into `spread`, [m][channels]
+  int32_t together;                  ///< 0: each by itself
+  uint8_t* spread;
 };
 
 struct FirstConvStep {

@@ -68,6 +68,33 @@ def test_every_form_of_group_is_made() -> None:
     assert {("expand", "conv", "dwconv"), ("project", "dwconv", "conv"), ("both", "conv", "dwconv", "conv")} <= seen
 
 
+def narrow(seed: int) -> Graph:
+    """Pointwise convolutions of few pixels a row, between which the rows have halos: several rows are one GEMM."""
+    draw = np.random.default_rng(seed)
+    b = Builder((1, int(draw.integers(5, 60)), int(draw.integers(2, 10)), 3), seed)
+    x = b.conv("t0", int(draw.choice([16, 40, 64])), 3, pad=1)
+    for _ in range(2):
+        channels = int(draw.choice([24, 64, 100, 192]))
+        if seed % 3:
+            x = b.depthwise(x, 3, 1, 1)
+        x = b.conv(b.conv(x, channels, 1), 32, 3, pad=1) if seed % 2 else b.depthwise(b.conv(x, channels, 1), 3, 1, 1)
+    return b.graph({"y": x})
+
+
+@pytest.mark.parametrize("cap", CAPS)
+@pytest.mark.parametrize("seed", range(16))
+def test_narrow_rows_between_halos_give_the_same_bytes(seed: int, cap: str) -> None:
+    graph = narrow(seed)
+    x = np.random.default_rng(seed).integers(0, 256, (2, *graph.types["t0"].shape[1:])).astype(np.uint8)
+    model = Model.from_bytes(write(Artifact(graph)), isa=cap)
+    expected = model.reference(x, raw=True)
+    np.testing.assert_array_equal(model.run(x, raw=True), expected)
+    np.testing.assert_array_equal(model.trace(x)[graph.outputs[0].tensor], expected)
+    divided = Model.from_bytes(write(Artifact(graph)), isa=cap, threads=2)
+    np.testing.assert_array_equal(divided.run(x[:1], raw=True), expected[:1])
+    assert len(np.unique(expected)) > 6
+
+
 def added(b: Builder, left: str, right: str) -> str:
     """Their sum, in either order, with clamps that cut."""
     pair = (left, right) if b.draw.random() < 0.5 else (right, left)

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Conv2D by qgemm: dense, grouped, dilated and 1x1 convolution, and fully connected layers.
 ///
-/// The plan turns the geometry into strips: pixels with one distance between neighbours, for input and output.
-///   fully connected   the kernel covers the whole dense map: one pixel, one tap of kh * kw * c elements
-///   pointwise         1x1, stride 1, both images without a side halo: the image is one long row
-///   otherwise         one strip per output row
-/// and merges kx into k where the taps of a kernel row are contiguous (dense pixels, no dilation, one group).
+/// conv_shape.h turns the geometry into strips.
 ///
 /// Weights beyond 8 bits (a source model's with zero points) are the sum of several kernels, one below the other: the
 /// GEMM gets the same input rows once for each, and its kernels know nothing of it.
@@ -15,6 +11,7 @@
 /// conv_run.cc has the loops.
 #include <algorithm>
 
+#include "runtime/groups/conv_shape.h"
 #include "runtime/groups/groups.h"
 #include "runtime/groups/panels.h"
 
@@ -38,76 +35,13 @@ namespace {
 constexpr int32_t kWideStrip = 192;  // pixels per strip of a long row that must be widened first
 constexpr uint64_t kWideBytes = 96 << 10;    // widened rows of a batch: beside a panel they stay in a small L2
 constexpr uint64_t kNearWeights = 256 << 10; // weights that L2 still holds when the next strip begins
-
-/// The convolution as a GEMM, before and after merging.
-struct Shape {
-  int32_t kh, kw, kc;       // taps and elements per tap, after merging, of one of the kernels that make the weights
-  int32_t parts;            // how many there are
-  int32_t strips, m, m_last;
-  int32_t sy;               // input rows from strip to strip
-  ptrdiff_t a_px, a_kx, in_row, y_strip;
-  int32_t wide_count, wide_count_last;  // bytes of an input row that strips touch
-  bool long_row;            // pointwise: input and output are one row each
-
-  int32_t rows() const { return parts * kh; }
-};
-
-Shape shape_of(const Plan& plan, const OpView& op) {
-  const auto& p = op.as<Conv2DParams>();
-  const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
-  const ConstantRecord& w = plan.model->constants[op.constants[0]];
-  Shape s{p.kh,
-          p.kw,
-          x.c / p.groups,
-          w.dims[1] / p.kh,
-          y.h,
-          y.w,
-          y.w,
-          p.sh,
-          ptrdiff_t{p.sw} * x.px,
-          ptrdiff_t{p.dw} * x.px,
-          x.row,
-          y.row,
-          0,
-          0,
-          false};
-  const bool no_halo = plan.in(op).contiguous() && x.top + x.bottom == 0;
-  const bool dense = p.groups == 1 && x.px == x.c && p.dw == 1;
-  if (dense && no_halo && p.kh == x.h && p.kw == x.w && p.dh == 1) {
-    s.kc *= p.kh * p.kw;
-    s.kh = s.kw = 1;
-  } else if (dense) {
-    s.kc *= p.kw;
-    s.kw = 1;
-  }
-  s.wide_count = s.wide_count_last = ((y.w - 1) * p.sw + (s.kw - 1) * p.dw) * x.px + (p.groups == 1 ? s.kc : x.c);
-  const TensorPlan &from = plan.in(op), &to = plan.out(op);
-  const bool pointwise = p.kh == 1 && p.kw == 1 && p.sh == 1 && p.sw == 1 && p.top + p.left == 0;
-  if (pointwise && from.contiguous() && to.contiguous() && y.h == x.h && y.w == x.w) {
-    s.strips = 1;
-    s.m = s.m_last = y.h * y.w;
-    s.long_row = true;
-  }
-  return s;
-}
-
-/// A long row in pieces of at most `most` pixels: what a widened copy or a group's few rows can hold.
-void cut_long_row(const Nhwc& x, const Nhwc& y, int32_t most, Shape* s) {
-  const int32_t pixels = s->m;
-  s->m = pixels < most ? pixels : most;
-  s->strips = (pixels + s->m - 1) / s->m;
-  s->m_last = pixels - (s->strips - 1) * s->m;
-  s->in_row = ptrdiff_t{s->m} * x.px;
-  s->y_strip = ptrdiff_t{s->m} * y.px;
-  s->sy = 1;
-  s->wide_count = (s->m - 1) * x.px + x.c;
-  s->wide_count_last = (s->m_last - 1) * x.px + x.c;
-}
+constexpr double kCopyRow = 10.0, kCopyLine = 0.5;  // cycles to copy a row and each 16 bytes of it
 
 /// Everything that both halves of the plan derive from the op.
 struct Choice {
-  Shape shape;
+  ConvShape shape;
   bool by_panel;  // the step's strips are panels of all groups, each with every strip of the shape
+  int32_t together;  // rows multiplied as one; 0: each by itself
   const QGemmKernel* kernel;
   PanelSizes panels;
   double cycles;
@@ -122,6 +56,9 @@ struct Choice {
   uint64_t terms_bytes() const {
     if (kernel->a_terms == nullptr) return 0;
     return static_cast<uint64_t>(wide_batch) * static_cast<uint64_t>(shape.m) * sizeof(int32_t);
+  }
+  uint64_t spread_bytes() const {
+    return static_cast<uint64_t>(together) * static_cast<uint64_t>(shape.m) * static_cast<uint64_t>(panels.columns);
   }
 };
 
@@ -148,11 +85,11 @@ int32_t alike(int32_t pixels, int32_t most) {
 }
 
 /// Pixels of the long row that each thread gets.
-int32_t piece(const Plan& plan, const Shape& s) { return (s.m + plan.threads - 1) / plan.threads; }
+int32_t piece(const Plan& plan, const ConvShape& s) { return (s.m + plan.threads - 1) / plan.threads; }
 
 /// Whether the plan's threads are done earlier when they share the panels than when they share the strips.
 bool shares_panels(const Plan& plan, const QGemmKernel& kernel, const QGemmProblem& problem, int32_t groups,
-                   const Shape& s) {
+                   const ConvShape& s) {
   const int32_t panels = groups * ((problem.n + kernel.nr - 1) / kernel.nr);
   QGemmProblem one = problem;
   one.n = problem.n < kernel.nr ? problem.n : kernel.nr;
@@ -163,11 +100,24 @@ bool shares_panels(const Plan& plan, const QGemmKernel& kernel, const QGemmProbl
   return by_panel < (s.long_row ? whole : slowest(s.strips, whole, plan.threads));
 }
 
+/// Lets `c` multiply rows together where a row of bytes is predicted to take fewer cycles so.
+void join_rows(const Plan& plan, const OpView& op, const QGemmProblem& problem, Choice* c) {
+  const int32_t rows = rows_together(plan, op, c->shape);
+  if (rows == 1) return;
+  QGemmProblem joined = problem;
+  joined.m = rows * c->shape.m;
+  const QGemmKernel* kernel = select_qgemm(joined, plan.cap);
+  const double copy = kCopyRow + kCopyLine / 16.0 * c->shape.m * problem.n;
+  const double cycles = (kernel->cycles(joined) / rows + copy) * c->shape.strips;
+  if (kernel->elem != Elem::kU8 || cycles >= c->cycles) return;
+  c->kernel = kernel, c->cycles = cycles, c->together = rows;
+}
+
 Choice choose(const Plan& plan, const OpView& op) {
   const auto& p = op.as<Conv2DParams>();
   const Nhwc &x = plan.in(op).shape, &y = plan.out(op).shape;
   Choice c{};
-  c.shape = shape_of(plan, op);
+  c.shape = conv_shape(plan, op);
   const TensorPlan &from = plan.in(op), &to = plan.out(op);
   const bool kept = from.ring_rows + to.ring_rows != 0;  // of a group, which counts in strips
   if (c.shape.long_row && kept) cut_long_row(x, y, x.w * std::max(from.strip_rows, to.strip_rows), &c.shape);
@@ -181,12 +131,13 @@ Choice choose(const Plan& plan, const OpView& op) {
                              (facts & kUnbounded) != 0};
   c.kernel = select_qgemm(problem, plan.cap);
   c.cycles = c.kernel->cycles(problem) * c.shape.strips * p.groups;
-  const bool wide = c.kernel->elem == Elem::kS16;
   c.by_panel = plan.threads > 1 && !kept && shares_panels(plan, *c.kernel, problem, p.groups, c.shape);
+  if (!c.by_panel) join_rows(plan, op, problem, &c);
+  const bool wide = c.kernel->elem == Elem::kS16;
   int32_t most = c.by_panel ? c.shape.m : piece(plan, c.shape);
   if (wide && most > kWideStrip) most = alike(most, kWideStrip);
   if (c.shape.long_row && !kept && (wide || most < c.shape.m)) cut_long_row(x, y, most, &c.shape);
-  const Shape& s = c.shape;
+  const ConvShape& s = c.shape;
   c.panels = {p.groups, columns, c.kernel->nr, 0, 0};
   c.panels.full = qgemm_panel_bytes(*c.kernel, s.rows(), s.kw, s.kc, columns < c.kernel->nr ? columns : c.kernel->nr);
   c.panels.last = qgemm_panel_bytes(*c.kernel, s.rows(), s.kw, s.kc, c.panels.n_last());
@@ -223,7 +174,7 @@ ek_status plan_conv(const Plan& plan, const OpView& op, Step* step, Error* error
   step->cycles = c.cycles;
   step->strips = c.by_panel ? p.groups * c.panels.count() : c.shape.strips;
   step->weights_bytes = c.panels.bytes();
-  step->scratch_bytes = c.rows_bytes() + c.wide_bytes() + c.terms_bytes();
+  step->scratch_bytes = c.rows_bytes() + c.wide_bytes() + c.terms_bytes() + c.spread_bytes();
   return EK_OK;
 }
 
@@ -235,7 +186,7 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   const Way way = way_of(plan, op, choice);
   if (way == Way::kFirst) return bind_firstconv(plan, op, step, weights, scratch);
   if (way == Way::kWinograd) return bind_winograd(plan, op, step, weights, scratch);
-  const Shape& s = choice.shape;
+  const ConvShape& s = choice.shape;
   const bool wide = choice.kernel->elem == Elem::kS16;
   const ptrdiff_t elem = wide ? 2 : 1;
   ConvStep& c = step->conv;
@@ -260,6 +211,8 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
   c.wide_count = s.wide_count, c.wide_count_last = s.wide_count_last;
   c.a_terms = choice.kernel->a_terms;
   c.terms = reinterpret_cast<int32_t*>(scratch + choice.rows_bytes() + choice.wide_bytes());
+  c.together = choice.together;
+  c.spread = scratch + choice.rows_bytes();  // its rows have no widened ones
 
   c.args.rows = c.rows;
   c.args.kh = s.rows(), c.args.kw = s.kw, c.args.kc = s.kc;
@@ -274,7 +227,7 @@ void bind_conv(const Plan& plan, const OpView& op, Step* step, uint8_t* weights,
                                       m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]), first,
                                       columns, x.zero, panel, bias, scale);
                          });
-  step->run = conv_run(wide, choice.by_panel);
+  step->run = conv_run(c, choice.by_panel);
 }
 
 }  // namespace

@@ -4,8 +4,9 @@
 /// u8 rows read the arena; panels are the outer loop, so that one stays in L1 while all strips pass. s16 rows read
 /// widened input rows, few at a time and each widened once per call: weights that L2 holds are read again for every
 /// strip; larger ones for every batch of strips, as many as conv.cc gives room for. A fused group calls strip by strip
-/// and so widens again what two strips share. Rows of Winograd's inner product get what A alone contributes to a strip,
-/// computed before its first panel.
+/// and so widens again what two strips share. Narrow rows with a halo between them are multiplied several at once, so
+/// that tiles are full, and then copied to where they belong. Rows of Winograd's inner product get what A alone
+/// contributes to a strip, computed before its first panel.
 #include <cstring>
 
 #include "runtime/groups/groups.h"
@@ -36,6 +37,31 @@ void multiply_u8(const ConvStep& c, int32_t first, int32_t end, int32_t panel, i
       a.m = s + 1 < c.strips ? c.m : c.m_last;
       a.y = c.y.at(s) + g * c.y_group + ptrdiff_t{p} * c.panels.nr;
       c.run(a);
+    }
+  }
+}
+
+/// Strips [first, end) with all panels of the one group; their pixels follow each other in the input.
+void multiply_together(const ConvStep& c, int32_t first, int32_t end, int32_t, int32_t) {
+  QGemmArgs a = c.args;
+  const ptrdiff_t row = c.m * c.args.y_px;
+  int32_t count;
+  for (int32_t s = first; s < end; s += count) {
+    count = end - s < c.together ? end - s : c.together;
+    if (c.in.count != 0) {
+      const int32_t unbroken = c.in.count - (s + c.in.first) % c.in.count;
+      count = count < unbroken ? count : unbroken;
+    }
+    c.rows[0] = c.in.at(s);
+    a.m = count * c.m;
+    uint8_t* const y = count > 1 ? c.spread : c.y.at(s);
+    for (int32_t p = 0; p < c.panels.count; ++p) {
+      set_panel(c, 0, p, &a);
+      a.y = y + ptrdiff_t{p} * c.panels.nr;
+      c.run(a);
+    }
+    for (int32_t i = 0; i < count && count > 1; ++i) {
+      std::memcpy(c.y.at(s + i), y + i * row, static_cast<size_t>(row));
     }
   }
 }
@@ -98,7 +124,9 @@ void by_panel(const Step& step, int32_t first, int32_t end) {
 
 }  // namespace
 
-RunFn* conv_run(bool wide, bool panels) {
+RunFn* conv_run(const ConvStep& step, bool panels) {
+  const bool wide = step.widen != nullptr;
+  if (step.together != 0) return by_strip<multiply_together>;
   if (panels) return wide ? by_panel<multiply_s16> : by_panel<multiply_u8>;
   return wide ? by_strip<multiply_s16> : by_strip<multiply_u8>;
 }

@@ -10,8 +10,8 @@ uint8_t conv_facts(const Plan& plan, const OpView& op);
 
 using RunFn = void(const Step& step, int32_t first, int32_t end);
 
-/// What a Conv2D by qgemm runs: with widened rows or without, its strips being panels of all strips or strips.
-RunFn* conv_run(bool wide, bool panels);
+/// What a Conv2D by qgemm runs, its strips being panels of all strips or strips.
+RunFn* conv_run(const ConvStep& step, bool panels);
 
 /// Predicted cycles of a Conv2D by firstconv; infinite when it is not one (conv.cc asks).
 double firstconv_cycles(const Plan& plan, const OpView& op);
