@@ -144,21 +144,20 @@ def firstconv(name: str, kh: int, row_taps: int, step: int, m: int, n: int) -> C
     w = rng.integers(-127, 128, (n, kh, row_taps), dtype=np.int8)
     bias, scale = constants(n, rng)
     nr = _core.firstconv_row(name)["nr"]
-    panels = []
-    for first in range(0, n, nr):
-        columns = min(nr, n - first)
-        data = _core.firstconv_pack(
-            name, w.ctypes.data, kh, row_taps, bias.ctypes.data, scale.ctypes.data, first, columns, 128
+    panels = [
+        _core.firstconv_pack(
+            name, w.ctypes.data, kh, row_taps, bias.ctypes.data, scale.ctypes.data, first, min(nr, n - first), 128
         )
-        panels.append((first, columns, [Memory(len(d), rng).put(d) for d in data]))
-    at = [row.at for row in rows]
+        for first in range(0, n, nr)
+    ]
+    parts = [b"".join(part) for part in zip(*panels, strict=True)]
+    at, (panel, b, s) = [row.at for row in rows], [Memory(len(part), rng).put(part) for part in parts]
 
     def run(keep: object = rows) -> None:
-        for first, columns, (panel, b, s) in panels:
-            _core.firstconv_run(
-                name, at, row_taps, step, m, panel.at, b.at, s.at, columns, -128.0, 127.0, 128, y.at + first, n,
-                repeats(m * n * kh * row_taps),
-            )  # fmt: skip
+        _core.firstconv_run(
+            name, at, row_taps, step, m, panel.at, len(panels[0][0]), b.at, s.at, n, -128.0, 127.0, 128, y.at, n,
+            repeats(m * n * kh * row_taps),
+        )  # fmt: skip
 
     return run
 

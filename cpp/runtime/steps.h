@@ -67,7 +67,6 @@ struct FirstConvStep {
   Rows<const uint8_t> in;
   Rows<uint8_t> y;
   int32_t sy, dy;
-  Panels panels;
 };
 
 /// Strips are rows of 2x2 tiles.

@@ -249,6 +249,7 @@ def firstconv_run(
     a_px: int,
     m: int,
     w: int,
+    panel_bytes: int,
     bias: int,
     scale: int,
     n: int,

@@ -29,8 +29,8 @@ py::dict row(const std::string& name) {
 
 /// Runs the row `rounds` times on caller memory; returns the name of the row that ran.
 std::string run(const std::string& name, const std::vector<uintptr_t>& rows, int32_t row_taps, ptrdiff_t a_px,
-                int32_t m, uintptr_t w, uintptr_t bias, uintptr_t scale, int32_t n, float lo, float hi, int32_t zero,
-                uintptr_t y, ptrdiff_t y_px, int64_t rounds) {
+                int32_t m, uintptr_t w, size_t panel_bytes, uintptr_t bias, uintptr_t scale, int32_t n, float lo,
+                float hi, int32_t zero, uintptr_t y, ptrdiff_t y_px, int64_t rounds) {
   const ek::FirstConvKernel& kernel = runnable_row(ek::kFirstConvKernels, ek::kFirstConvKernelCount, name);
   std::vector<const uint8_t*> taps;
   for (const uintptr_t address : rows) taps.push_back(at<const uint8_t>(address));
@@ -39,7 +39,8 @@ std::string run(const std::string& name, const std::vector<uintptr_t>& rows, int
                                   row_taps,
                                   a_px,
                                   m,
-                                  at<const void>(w),
+                                  at<const uint8_t>(w),
+                                  panel_bytes,
                                   at<const int32_t>(bias),
                                   at<const float>(scale),
                                   n,
@@ -89,8 +90,9 @@ double cycles(const std::string& name, int32_t kh, int32_t kw, int32_t c, int32_
 void bind_firstconv(py::module_& m) {
   m.def("firstconv_row", &row, py::arg("name"), "Tile of a firstconv row: mr, nr, kr, lanes, elem.");
   m.def("firstconv_run", &run, py::arg("name"), py::arg("rows"), py::arg("row_taps"), py::arg("a_px"), py::arg("m"),
-        py::arg("w"), py::arg("bias"), py::arg("scale"), py::arg("n"), py::arg("lo"), py::arg("hi"), py::arg("zero"),
-        py::arg("y"), py::arg("y_px"), py::arg("rounds") = 1, "Runs one row on caller addresses, unchecked.");
+        py::arg("w"), py::arg("panel_bytes"), py::arg("bias"), py::arg("scale"), py::arg("n"), py::arg("lo"),
+        py::arg("hi"), py::arg("zero"), py::arg("y"), py::arg("y_px"), py::arg("rounds") = 1,
+        "Runs one row on caller addresses, unchecked.");
   m.def("firstconv_pack", &pack, py::arg("name"), py::arg("w"), py::arg("kh"), py::arg("row_taps"), py::arg("bias"),
         py::arg("scale"), py::arg("first"), py::arg("columns"), py::arg("input_zero"),
         "Packs one panel: its bytes, bias and scale.");

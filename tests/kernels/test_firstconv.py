@@ -72,18 +72,27 @@ def expected_bytes(strip: Strip, x: Operands) -> np.ndarray:
     return memory.ravel()[: memory.size - strip.y_gap]
 
 
+def pack(kernel: str, strip: Strip, x: Operands, first: int) -> tuple[bytes, bytes, bytes]:
+    """The panel whose first column is `first`: weights, bias, scale."""
+    w, bias, scale = np.ascontiguousarray(x.w), x.bias.copy(), x.scale.copy()
+    columns = min(strip.n - first, _core.firstconv_row(kernel)["nr"])
+    return _core.firstconv_pack(kernel, w.ctypes.data, strip.kh, strip.row_taps, bias.ctypes.data, scale.ctypes.data,
+                                first, columns, strip.input_zero)  # fmt: skip
+
+
 def run(kernel: str, strip: Strip, x: Operands) -> np.ndarray:
     """Runs one row in guarded memory; returns the bytes from y on."""
-    w, bias, scale = np.ascontiguousarray(x.w), x.bias.copy(), x.scale.copy()
-    parts = _core.firstconv_pack(kernel, w.ctypes.data, strip.kh, strip.row_taps, bias.ctypes.data, scale.ctypes.data,
-                                 0, strip.n, strip.input_zero)  # fmt: skip
+    panels = [pack(kernel, strip, x, first) for first in range(0, strip.n, _core.firstconv_row(kernel)["nr"])]
+    panel_bytes = len(panels[0][0])
+    assert all(len(panel[0]) == panel_bytes for panel in panels[:-1])
+    parts = (b"".join(part) for part in zip(*panels, strict=True))
     w, bias, scale = (Guarded.holding(np.frombuffer(part, np.uint8), strip.flush) for part in parts)
     rows = [Guarded.holding(row, strip.flush, BEHIND) for row in x.rows]
     y = Guarded((strip.m - 1) * (strip.n + strip.y_gap) + strip.n, strip.flush)
     ran = _core.firstconv_run(
         kernel, rows=[row.address for row in rows], row_taps=strip.row_taps, a_px=strip.stride * strip.c, m=strip.m,
-        w=w.address, bias=bias.address, scale=scale.address, n=strip.n, lo=strip.lo - strip.zero,
-        hi=strip.hi - strip.zero, zero=strip.zero, y=y.address, y_px=strip.n + strip.y_gap,
+        w=w.address, panel_bytes=panel_bytes, bias=bias.address, scale=scale.address, n=strip.n,
+        lo=strip.lo - strip.zero, hi=strip.hi - strip.zero, zero=strip.zero, y=y.address, y_px=strip.n + strip.y_gap,
     )  # fmt: skip
     assert ran == kernel
     assert y.intact(), f"{kernel} wrote outside y: {strip}"
@@ -135,8 +144,8 @@ def test_long_and_many_kernel_rows(kernel: str, kh: int, kw: int, c: int, rng: n
 
 @pytest.mark.parametrize("m", [47, 48, 49, 95, 97, 112])
 def test_strips_longer_than_a_batch(kernel: str, m: int, rng: np.random.Generator) -> None:
-    for kh, kw, c in ((3, 3, 3), (3, 4, 3), (16, 4, 4)):
-        strip = Strip(m, 8, kh, kw, c, 2, y_gap=5)
+    for kh, kw, c, n in ((3, 3, 3, 8), (3, 4, 3, 40), (16, 4, 4, 8)):
+        strip = Strip(m, n, kh, kw, c, 2, y_gap=5)
         check(kernel, strip, draw(strip, rng))
 
 
@@ -152,7 +161,8 @@ def test_corner_values_do_not_saturate(kernel: str, a: int, w: int) -> None:
 
 
 def test_every_column_count(kernel: str, rng: np.random.Generator) -> None:
-    for n in range(1, _core.firstconv_row(kernel)["nr"] + 1):
+    nr = _core.firstconv_row(kernel)["nr"]
+    for n in (*range(1, nr + 1), nr + 1, 2 * nr, 3 * nr - 3):
         for m, y_gap in ((4, 2), (19, 0), (16, 2)):
             strip = Strip(m, n, lo=50, hi=200, y_gap=y_gap)
             check(kernel, strip, draw(strip, rng))

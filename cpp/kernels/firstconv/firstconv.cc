@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Most firstconv rows are a gather followed by the qgemm row of the same ISA: camera pixels are 3 bytes, so a dot
-/// instruction on 4 bytes needs its operand put together anyway, and once that is done (for a batch of pixels,
-/// into 8 KB of stack that never leave L1) what remains is a GEMM with one dense tap.
+/// instruction on 4 bytes needs its operand put together anyway, and once that is done (for a batch of pixels and all
+/// panels, into 8 KB of stack that never leave L1) what remains is a GEMM with one dense tap.
 #include "kernels/firstconv/firstconv.h"
 
 #include "kernels/firstconv/gather.h"
@@ -49,8 +49,28 @@ double cycles_lanes_avx512vnni(const FirstConvProblem& p) {
 bool fits_no_minus_128(const FirstConvProblem& problem) { return fits_all(problem) && !problem.has_minus_128; }
 #endif
 
-/// Runs a strip as batches of whole tiles: gather, then multiply.
-template <GatherFn kGather, QGemmFn kMultiply, Elem kElem, int32_t kMr>
+/// Panel p of what `args` points to, as the arguments of a GEMM or of a row that takes one panel.
+template <int32_t kNr, class Args>
+void set_panel(const FirstConvArgs& args, int32_t p, Args* one) {
+  one->w = args.w + static_cast<size_t>(p) * args.panel_bytes;
+  one->bias = args.bias + p * kNr;
+  one->scale = args.scale + p * kNr;
+  one->n = args.n - p * kNr < kNr ? args.n - p * kNr : kNr;
+}
+
+/// A row that takes one panel, for each of them.
+template <void (*kRun)(const FirstConvArgs&), int32_t kNr>
+[[maybe_unused]] void each_panel(const FirstConvArgs& args) {
+  FirstConvArgs one = args;
+  for (int32_t p = 0; p * kNr < args.n; ++p) {
+    set_panel<kNr>(args, p, &one);
+    one.y = args.y + p * kNr;
+    kRun(one);
+  }
+}
+
+/// Runs a strip as batches of whole tiles: gather, then multiply by all panels.
+template <GatherFn kGather, QGemmFn kMultiply, Elem kElem, int32_t kMr, int32_t kNr>
 void run(const FirstConvArgs& args) {
   constexpr int32_t kBytes = static_cast<int32_t>(kElem);
   alignas(64) uint8_t batch[kBatchBytes + kSlack];
@@ -67,18 +87,17 @@ void run(const FirstConvArgs& args) {
   gemm.kh = gemm.kw = 1;
   gemm.kc = taps;
   gemm.a_px = ptrdiff_t{step} * kBytes;
-  gemm.w = args.w;
-  gemm.bias = args.bias;
-  gemm.scale = args.scale;
-  gemm.n = args.n;
   gemm.out = args.out;
   gemm.y_px = args.y_px;
   int32_t first = 0;
   for (int32_t i = 0; i < batches; ++i, first += gemm.m) {
     gemm.m = pixels + (i < longer);
-    gemm.y = args.y + first * args.y_px;
     kGather(args, first, gemm.m, step, batch);
-    kMultiply(gemm);
+    for (int32_t p = 0; p * kNr < args.n; ++p) {
+      set_panel<kNr>(args, p, &gemm);
+      gemm.y = args.y + first * args.y_px + p * kNr;
+      kMultiply(gemm);
+    }
   }
 }
 
@@ -94,14 +113,18 @@ template <QGemmFn kMultiply>
 double predict(const FirstConvProblem& problem, double short_row) {
   constexpr double kCopy = 2.5;    // cycles for 16 bytes, stalls of the loads that straddle two copies included
   constexpr double kBatch = 20.0;  // cycles
+#if defined(EK_ARCH_X86)
+  constexpr double kWait = 120.0;  // cycles until the dots of a batch can load what two copies wrote
+#else
+  constexpr double kWait = 0.0;
+#endif
   const QGemmKernel& gemm = qgemm_row(kMultiply);
-  const int32_t panels = (problem.n + gemm.nr - 1) / gemm.nr;
   const int32_t batches = (problem.m + kBatchPixels - 1) / kBatchPixels;
   const bool copied = taps_of(problem) > 64 || problem.kh > 5;
   const int32_t copies = (problem.kw * problem.c + 15) / 16;
   const double gather = problem.kh * (copied ? kCopy * copies : short_row);
   const QGemmProblem dense = {problem.m, problem.n, taps_of(problem), true, 1};
-  return gemm.cycles(dense) + panels * (gather * problem.m + kBatch * batches);
+  return gemm.cycles(dense) + gather * problem.m + (kBatch + (copied ? kWait : 0.0)) * batches;
 }
 
 }  // namespace
@@ -117,9 +140,9 @@ const FirstConvKernel kFirstConvKernels[] = {
    a_zero,                                                                                           \
    fits,                                                                                             \
    [](const FirstConvProblem& problem) { return predict<qgemm>(problem, cycles); },                  \
-   run<gather, qgemm, elem, mr>},
+   run<gather, qgemm, elem, mr, nr>},
 #define EK_FIRSTCONV_LANE_KERNEL(name, isa, elem, mr, nr, kr, lanes, fits, cycles) \
-  {{#name, "firstconv", isa}, mr, nr, kr, lanes, elem, 0, fits, cycles, name},
+  {{#name, "firstconv", isa}, mr, nr, kr, lanes, elem, 0, fits, cycles, each_panel<name, nr>},
 #include "kernels/firstconv/kernels.def"
 #undef EK_FIRSTCONV_LANE_KERNEL
 #undef EK_FIRSTCONV_KERNEL

@@ -15,10 +15,11 @@ struct FirstConvArgs {
   int32_t kh, row_taps;        ///< row_taps = kw * c contiguous bytes per kernel row; up to 15 bytes behind are read
   ptrdiff_t a_px;              ///< stride * c bytes
   int32_t m;                   ///< output pixels of the strip
-  const void* w;               ///< one packed panel
-  const int32_t* bias;         ///< [nr]
-  const float* scale;          ///< [nr]; float(acc) * scale stays below 2^30 (qgemm_unbounded of the weights)
-  int32_t n;                   ///< valid columns 1..nr
+  const uint8_t* w;            ///< packed panels of nr columns, the last with what is left
+  size_t panel_bytes;          ///< from panel to panel
+  const int32_t* bias;         ///< [n rounded up to nr]
+  const float* scale;          ///< likewise; float(acc) * scale stays below 2^30 (qgemm_unbounded of the weights)
+  int32_t n;                   ///< columns
   Requant out;
   uint8_t* y;
   ptrdiff_t y_px;

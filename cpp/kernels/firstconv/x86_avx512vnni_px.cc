@@ -179,7 +179,7 @@ EK_INLINE void dot_groups(__m512i (&sum_s32x16)[4], const int8_t* w, const Taps<
 template <int kGroups>
 EK_INLINE __m512i four_columns(const FirstConvArgs& args, int32_t first, const Taps<kGroups>& taps, Finish& f,
                                const Requant512& r) {
-  const int8_t* const w = static_cast<const int8_t*>(args.w) + 4 * first;
+  const int8_t* const w = reinterpret_cast<const int8_t*>(args.w) + 4 * first;
   __m512i sum_s32x16[4];
   EK_UNROLL
   for (int n = 0; n < 4; ++n) sum_s32x16[n] = _mm512_set1_epi32(args.bias[first + n]);

@@ -33,16 +33,10 @@ PanelSizes sizes_of(const FirstConvKernel& kernel, const FirstConvProblem& probl
 void run(const Step& step, int32_t first, int32_t end) {
   const FirstConvStep& c = step.firstconv;
   FirstConvArgs a = c.args;
-  for (int32_t p = 0; p < c.panels.count; ++p) {
-    a.w = c.panels.w + static_cast<size_t>(p) * c.panels.panel_bytes;
-    a.bias = c.panels.bias + ptrdiff_t{p} * c.panels.nr;
-    a.scale = c.panels.scale + ptrdiff_t{p} * c.panels.nr;
-    a.n = p + 1 < c.panels.count ? c.panels.nr : c.panels.n_last;
-    for (int32_t s = first; s < end; ++s) {
-      for (int32_t ky = 0; ky < a.kh; ++ky) c.rows[ky] = c.in.at(s * c.sy + ky * c.dy);
-      a.y = c.y.at(s) + ptrdiff_t{p} * c.panels.nr;
-      c.run(a);
-    }
+  for (int32_t s = first; s < end; ++s) {
+    for (int32_t ky = 0; ky < a.kh; ++ky) c.rows[ky] = c.in.at(s * c.sy + ky * c.dy);
+    a.y = c.y.at(s);
+    c.run(a);
   }
 }
 
@@ -86,12 +80,16 @@ void bind_firstconv(const Plan& plan, const OpView& op, Step* step, uint8_t* wei
   c.args.out = requant_of(y, p.lo, p.hi);
   c.args.y_px = y.shape.px;
   const ModelView& m = *plan.model;
-  c.panels = pack_panels(sizes_of(*kernel, problem), weights, plan.packed,
-                         [&](int32_t first, int32_t columns, void* panel, int32_t* bias, float* scale) {
-                           firstconv_pack(*kernel, m.constant<int8_t>(op.constants[0]), p.kh, c.args.row_taps,
-                                          m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]),
-                                          first, columns, x.zero, panel, bias, scale);
-                         });
+  const Panels panels =
+      pack_panels(sizes_of(*kernel, problem), weights, plan.packed,
+                  [&](int32_t first, int32_t columns, void* panel, int32_t* bias, float* scale) {
+                    firstconv_pack(*kernel, m.constant<int8_t>(op.constants[0]), p.kh, c.args.row_taps,
+                                   m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]), first,
+                                   columns, x.zero, panel, bias, scale);
+                  });
+  c.args.w = panels.w, c.args.panel_bytes = panels.panel_bytes;
+  c.args.bias = panels.bias, c.args.scale = panels.scale;
+  c.args.n = y.shape.c;
   step->run = run;
 }
 
