@@ -52,4 +52,4 @@ def test_isa_headers_are_short_and_inline() -> None:
     for header in sorted((CPP / "kernels" / "isa").glob("*.h")):
         text = header.read_text()
         assert text.count("\n") <= ISA_HEADER_LINES, header.name
-        assert "always_inline" in text, header.name
+        assert "always_inline" in text or "EK_INLINE " in text, header.name  # compiler.h says what that is

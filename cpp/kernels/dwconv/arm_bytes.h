@@ -9,22 +9,11 @@
 #include "kernels/dwconv/dwconv.h"
 #include "kernels/isa/arm_neon.h"
 
-#ifndef EK_MEMBER
-#define EK_MEMBER inline __attribute__((always_inline))
-#endif
-
 namespace ek {
 namespace {
 
 /// Says that `v` is in a register here, so that GCC does not carry sums through memory across the next branch.
 EK_INLINE void hold(int32x4_t& v) { __asm__("" : "+w"(v)); }
-
-/// Says that `p` is in a register here, so that compilers do not derive the addresses of unrolled steps all ahead.
-template <typename T>
-EK_INLINE T* in_register(T* p) {
-  __asm__("" : "+r"(p));
-  return p;
-}
 
 EK_INLINE int32x4_t round_s32x4(int32x4_t sum_s32x4, const float* scale) {
   return ek::round_s32x4(sum_s32x4, vld1q_f32(scale));

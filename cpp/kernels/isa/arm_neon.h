@@ -10,15 +10,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/isa/compiler.h"
 #include "kernels/kernel.h"
-
-#define EK_MEMBER inline __attribute__((always_inline))
-#define EK_INLINE static EK_MEMBER
-#if defined(__clang__)
-#define EK_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define EK_UNROLL _Pragma("GCC unroll 16")  // unrolled before arrays of vectors become registers
-#endif
 
 namespace ek {
 

@@ -13,23 +13,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/isa/compiler.h"
 #include "kernels/kernel.h"
 
-#define EK_MEMBER inline __attribute__((always_inline))
-#define EK_INLINE static EK_MEMBER
-#if defined(__clang__)
-#define EK_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define EK_UNROLL _Pragma("GCC unroll 16")  // unrolled before arrays of vectors become registers
-#endif
-
 namespace ek {
-
-EK_INLINE int32_t load_s32(const void* p) {
-  int32_t value;
-  __builtin_memcpy(&value, p, sizeof(value));
-  return value;
-}
 
 EK_INLINE __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
@@ -39,14 +26,6 @@ EK_INLINE void hold(__m256i& v) { __asm__("" : "+x"(v)); }
 
 /// Says that both are in registers here, so that what makes them comes before what takes either.
 EK_INLINE void hold(__m256i& a, __m256i& b) { __asm__("" : "+x"(a), "+x"(b)); }
-
-/// Says that `p` is in a register here. Without it compilers derive the addresses of unrolled steps from each other, or
-/// all ahead, and run out of registers.
-template <typename T>
-EK_INLINE T* in_register(T* p) {
-  __asm__("" : "+r"(p));
-  return p;
-}
 
 struct Requant256 {
   __m256 hi_f32x8;

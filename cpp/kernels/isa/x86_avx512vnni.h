@@ -13,35 +13,14 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/isa/compiler.h"
 #include "kernels/kernel.h"
 
-#define EK_MEMBER inline __attribute__((always_inline))
-#define EK_INLINE static EK_MEMBER
-#if defined(__clang__)
-#define EK_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define EK_UNROLL _Pragma("GCC unroll 16")  // unrolled before arrays of vectors become registers
-#endif
-
 namespace ek {
-
-EK_INLINE int32_t load_s32(const void* p) {
-  int32_t value;
-  __builtin_memcpy(&value, p, sizeof(value));
-  return value;
-}
 
 /// Says that `v` is in a register here. Without it GCC carries sums through memory across the next branch, and loads
 /// a vector once per use instead of once.
 EK_INLINE void hold(__m512i& v) { __asm__("" : "+v"(v)); }
-
-/// Says that `p` is in a register here. Without it compilers derive the addresses of unrolled steps from each other, or
-/// all ahead, and run out of registers.
-template <typename T>
-EK_INLINE T* in_register(T* p) {
-  __asm__("" : "+r"(p));
-  return p;
-}
 
 struct Requant512 {
   __m512i zero_s16x32, lo_u8x64, hi_u8x64;  ///< the least and the greatest output byte
