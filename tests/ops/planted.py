@@ -176,7 +176,7 @@ FAULTS = (
     Fault("rounding", "layernorm/x86_avx2.cc", "return 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(v)));",
           "return _mm_cvtss_f32(_mm_rsqrt_ss(_mm_set_ss(v)));"),
     Fault("edge", "layernorm/x86_avx2.cc", "kFirst + 32 - (end - i)", "kFirst"),
-    Fault("tap", "edge/x86_avx2.cc", "x + (i + k) * run.x_step", "x + (i + (k & ~1)) * run.x_step"),
+    Fault("tap", "edge/weave.h", "x + (i + k) * run.x_step", "x + (i + (k & ~1)) * run.x_step", "edge/x86_avx2.cc"),
     Fault("rounding", "edge/x86_avx2.cc", "_mm256_div_ps(x_f32x8, scale_f32x8)",
           "_mm256_mul_ps(x_f32x8, _mm256_div_ps(_mm256_set1_ps(1.0f), scale_f32x8))"),
     Fault("edge", "edge/x86_avx2.cc", "_mm256_max_ps(_mm256_div_ps(x_f32x8, scale_f32x8), lo_f32x8)",

@@ -12,16 +12,13 @@
 /// | st3 16b        | 1/3, 1/6, 1/2          | three planes to pixels                                     |
 /// | ld3 16b        | 1/4, 1/3, 1/2          | and back                                                   |
 ///
-/// Runs dense on both sides go in vectors, the last one shifted back over the one before it: its elements are made
-/// twice and are the same. Where a layout changes, 16 pixels of up to four planes are woven into pixels, or taken
-/// apart, by the loads and stores themselves; pixels that lie farther apart than their planes go by a local array.
-/// What is left, runs shorter than a vector and odd strides, goes through a local array too.
-/// Clipping: fmaxnm with the bound answers the bound for NaN (a division leaves none that signals); what is too great
-/// saturates on its way to bytes.
-/// Memory: reads and writes exactly the elements named; floats need no alignment; x and y do not overlap.
+/// weave.h walks over runs and planes. 16 pixels of up to four planes are woven, or taken apart, by the loads and
+/// stores themselves; pixels that lie farther apart than their planes go by a local array. Clipping: fmaxnm with the
+/// bound answers the bound for NaN (a division leaves none that signals); what is too great saturates on its way to
+/// bytes. Memory: reads and writes exactly the elements named; floats need no alignment; x and y do not overlap.
 #include "kernels/isa/arm_neon.h"
 
-#include "kernels/edge/run.h"
+#include "kernels/edge/weave.h"
 
 namespace ek {
 
@@ -31,10 +28,8 @@ void edge_bytes_neon(const EdgeRun& run);
 
 namespace {
 
-constexpr ptrdiff_t kPixels = 16;
-constexpr ptrdiff_t kFloat = sizeof(float);
+// What a run does with 16 elements: floats to bytes, bytes to floats, bytes to bytes.
 
-/// What a run does with 16 elements: floats to bytes, bytes to floats, bytes to bytes.
 struct Quantise {
   static constexpr ptrdiff_t kX = kFloat, kY = 1;
   explicit EK_MEMBER Quantise(const EdgeRun& run)
@@ -86,130 +81,49 @@ struct Bytes {
   uint8x16_t flip_u8x16;
 };
 
-/// 16 pixels of kPlanes bytes, y_step apart.
-template <int kPlanes>
-EK_INLINE void store_pixels(uint8_t* y, ptrdiff_t y_step, const uint8x16x4_t& v) {
-  const uint8x16x2_t two = {{v.val[0], v.val[1]}};  // clang's stores are macros, which braces would cut up
-  const uint8x16x3_t three = {{v.val[0], v.val[1], v.val[2]}};
-  if (kPlanes == 2 && y_step == 2) return vst2q_u8(y, two);
-  if (kPlanes == 3 && y_step == 3) return vst3q_u8(y, three);
-  if (kPlanes == 4 && y_step == 4) return vst4q_u8(y, v);
-  uint8_t pixels[4 * kPixels];
-  vst4q_u8(pixels, v);
-  for (ptrdiff_t i = 0; i < kPixels; ++i) __builtin_memcpy(y + i * y_step, pixels + 4 * i, kPlanes);
-}
+/// 16 pixels of kPlanes bytes, a step apart.
+struct Pixels {
+  using Vector = uint8x16_t;
 
-template <int kPlanes>
-EK_INLINE uint8x16x4_t load_pixels(const uint8_t* x, ptrdiff_t x_step) {
-  if (kPlanes == 2 && x_step == 2) {
-    const uint8x16x2_t v = vld2q_u8(x);
-    return {{v.val[0], v.val[1], v.val[1], v.val[1]}};
+  template <int kPlanes>
+  static EK_MEMBER void store(uint8_t* y, ptrdiff_t y_step, const uint8x16_t (&v)[4]) {
+    const uint8x16x2_t two = {{v[0], v[1]}};  // clang's stores are macros, which braces would cut up
+    const uint8x16x3_t three = {{v[0], v[1], v[2]}};
+    const uint8x16x4_t four = {{v[0], v[1], v[2], v[3]}};
+    if (kPlanes == 2 && y_step == 2) return vst2q_u8(y, two);
+    if (kPlanes == 3 && y_step == 3) return vst3q_u8(y, three);
+    if (kPlanes == 4 && y_step == 4) return vst4q_u8(y, four);
+    uint8_t pixels[4 * kPixels];
+    vst4q_u8(pixels, four);
+    for (ptrdiff_t i = 0; i < kPixels; ++i) __builtin_memcpy(y + i * y_step, pixels + 4 * i, kPlanes);
   }
-  if (kPlanes == 3 && x_step == 3) {
-    const uint8x16x3_t v = vld3q_u8(x);
-    return {{v.val[0], v.val[1], v.val[2], v.val[2]}};
-  }
-  if (kPlanes == 4 && x_step == 4) return vld4q_u8(x);
-  uint8_t pixels[4 * kPixels] = {};
-  for (ptrdiff_t i = 0; i < kPixels; ++i) __builtin_memcpy(pixels + 4 * i, x + i * x_step, kPlanes);
-  return vld4q_u8(pixels);
-}
 
-/// Offsets 0, 16, 32, …, the last one shifted back so that it ends at n >= 16.
-template <class Step>
-EK_INLINE void every_16(ptrdiff_t n, const Step& step) {
-  for (ptrdiff_t i = 0; i + kPixels <= n; i += kPixels) step(i);
-  if (n % kPixels != 0) step(n - kPixels);
-}
-
-template <class Op>
-EK_INLINE void lines(const EdgeRun& run) {
-  const Op op(run);
-  const bool dense = run.x_step == Op::kX && run.y_step == Op::kY && run.n >= kPixels;
-  for (ptrdiff_t p = 0; p < run.planes; ++p) {
-    const uint8_t* x = run.x + p * run.x_plane;
-    uint8_t* y = run.y + p * run.y_plane;
-    if (dense) {
-      every_16(run.n, [&](ptrdiff_t i) { op.move(x + i * Op::kX, y + i * Op::kY); });
-      continue;
+  template <int kPlanes>
+  static EK_MEMBER void load(const uint8_t* x, ptrdiff_t x_step, uint8x16_t (&v)[4]) {
+    if (kPlanes == 2 && x_step == 2) {
+      const uint8x16x2_t two = vld2q_u8(x);
+      v[0] = two.val[0], v[1] = two.val[1];
+      return;
     }
-    for (ptrdiff_t i = 0; i < run.n; i += kPixels) {
-      const ptrdiff_t n = run.n - i < kPixels ? run.n - i : kPixels;
-      uint8_t from[kPixels * Op::kX] = {}, to[kPixels * Op::kY];
-      for (ptrdiff_t k = 0; k < n; ++k) __builtin_memcpy(from + k * Op::kX, x + (i + k) * run.x_step, Op::kX);
-      op.move(from, to);
-      for (ptrdiff_t k = 0; k < n; ++k) __builtin_memcpy(y + (i + k) * run.y_step, to + k * Op::kY, Op::kY);
+    if (kPlanes == 3 && x_step == 3) {
+      const uint8x16x3_t three = vld3q_u8(x);
+      v[0] = three.val[0], v[1] = three.val[1], v[2] = three.val[2];
+      return;
     }
-  }
-}
-
-/// kPlanes planes of x, dense in themselves, to pixels.
-struct Together {
-  template <int kPlanes, class Op>
-  static EK_MEMBER void move(const EdgeRun& run, const Op& op, ptrdiff_t plane) {
-    const uint8_t* x = run.x + plane * run.x_plane;
-    uint8_t* y = run.y + plane;
-    every_16(run.n, [&](ptrdiff_t i) {
-      uint8x16x4_t v = {};
-      EK_UNROLL
-      for (int p = 0; p < kPlanes; ++p) v.val[p] = op.load_u8x16(x + p * run.x_plane + i * Op::kX);
-      store_pixels<kPlanes>(y + i * run.y_step, run.y_step, v);
-    });
+    uint8_t pixels[4 * kPixels] = {};
+    const bool dense = kPlanes == 4 && x_step == 4;
+    if (!dense) {
+      for (ptrdiff_t i = 0; i < kPixels; ++i) __builtin_memcpy(pixels + 4 * i, x + i * x_step, kPlanes);
+    }
+    const uint8x16x4_t four = vld4q_u8(dense ? x : pixels);
+    v[0] = four.val[0], v[1] = four.val[1], v[2] = four.val[2], v[3] = four.val[3];
   }
 };
-
-/// Pixels of x to kPlanes planes, dense in themselves.
-struct Apart {
-  template <int kPlanes, class Op>
-  static EK_MEMBER void move(const EdgeRun& run, const Op& op, ptrdiff_t plane) {
-    const uint8_t* x = run.x + plane;
-    uint8_t* y = run.y + plane * run.y_plane;
-    every_16(run.n, [&](ptrdiff_t i) {
-      uint8x16x4_t v;
-      v = load_pixels<kPlanes>(x + i * run.x_step, run.x_step);
-      EK_UNROLL
-      for (int p = 0; p < kPlanes; ++p) op.store(y + p * run.y_plane + i * Op::kY, v.val[p]);
-    });
-  }
-};
-
-/// All planes, four at a time.
-template <class Way, class Op>
-EK_INLINE void planes(const EdgeRun& run) {
-  const Op op(run);
-  ptrdiff_t plane = 0;
-  for (; plane + 4 <= run.planes; plane += 4) Way::template move<4>(run, op, plane);
-  if (run.planes - plane == 3) Way::template move<3>(run, op, plane);
-  if (run.planes - plane == 2) Way::template move<2>(run, op, plane);
-  if (run.planes - plane == 1) Way::template move<1>(run, op, plane);
-}
-
-/// Whether the runs are dense in x (y) alone, and neighbours in the other from plane to plane.
-template <class Op>
-EK_INLINE bool planar_x(const EdgeRun& run) {
-  return run.n >= kPixels && run.x_step == Op::kX && run.y_step != Op::kY && (run.planes == 1 || run.y_plane == 1);
-}
-template <class Op>
-EK_INLINE bool planar_y(const EdgeRun& run) {
-  return run.n >= kPixels && run.y_step == Op::kY && run.x_step != Op::kX && (run.planes == 1 || run.x_plane == 1);
-}
 
 }  // namespace
 
-void edge_quantise_neon(const EdgeRun& run) {
-  if (planar_x<Quantise>(run)) return planes<Together, Quantise>(run);
-  lines<Quantise>(run);
-}
-
-void edge_dequantise_neon(const EdgeRun& run) {
-  if (planar_y<Dequantise>(run)) return planes<Apart, Dequantise>(run);
-  lines<Dequantise>(run);
-}
-
-void edge_bytes_neon(const EdgeRun& run) {
-  if (planar_x<Bytes>(run)) return planes<Together, Bytes>(run);
-  if (planar_y<Bytes>(run)) return planes<Apart, Bytes>(run);
-  lines<Bytes>(run);
-}
+void edge_quantise_neon(const EdgeRun& run) { move_planes<Pixels, Quantise>(run); }
+void edge_dequantise_neon(const EdgeRun& run) { move_planes<Pixels, Dequantise>(run); }
+void edge_bytes_neon(const EdgeRun& run) { move_planes<Pixels, Bytes>(run); }
 
 }  // namespace ek

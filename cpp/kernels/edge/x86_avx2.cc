@@ -12,15 +12,13 @@
 /// | vpmovzxbd ymm  | 1, 2, 1                         | 8 bytes to 32 bits                     |
 /// | vpshufb xmm    | 2, 2, 1                         | three planes to pixels, and back       |
 ///
-/// Runs dense on both sides go in vectors, the last one shifted back over the one before it: its elements are made
-/// twice and are the same. Where a layout changes, 16 pixels of up to four planes are woven into pixels, or taken
-/// apart, in registers. What is left, runs shorter than a vector and odd strides, goes through a local array.
+/// weave.h walks over runs and planes; x86_pixels.h weaves 16 pixels of up to four planes in registers.
 /// Clipping: vmaxps with the bound as second operand answers the bound for NaN; it comes before rounding, so no float
 /// reaches vcvtps2dq that int32 cannot hold.
 /// Memory: reads and writes exactly the elements named; floats need no alignment; x and y do not overlap.
 #include "kernels/isa/x86_avx2.h"
 
-#include "kernels/edge/run.h"
+#include "kernels/edge/weave.h"
 #include "kernels/edge/x86_pixels.h"
 
 namespace ek {
@@ -31,9 +29,8 @@ void edge_bytes_avx2(const EdgeRun& run);
 
 namespace {
 
-constexpr ptrdiff_t kFloat = sizeof(float);
+// What a run does with 16 elements: floats to bytes, bytes to floats, bytes to bytes.
 
-/// What a run does with 16 elements: floats to bytes, bytes to floats, bytes to bytes.
 struct Quantise {
   static constexpr ptrdiff_t kX = kFloat, kY = 1;
   explicit EK_MEMBER Quantise(const EdgeRun& run)
@@ -93,101 +90,10 @@ struct Bytes {
   __m128i flip_u8x16;
 };
 
-/// Offsets 0, 16, 32, …, the last one shifted back so that it ends at n >= 16.
-template <class Step>
-EK_INLINE void every_16(ptrdiff_t n, const Step& step) {
-  for (ptrdiff_t i = 0; i + kPixels <= n; i += kPixels) step(i);
-  if (n % kPixels != 0) step(n - kPixels);
-}
-
-template <class Op>
-EK_INLINE void lines(const EdgeRun& run) {
-  const Op op(run);
-  const bool dense = run.x_step == Op::kX && run.y_step == Op::kY && run.n >= kPixels;
-  for (ptrdiff_t p = 0; p < run.planes; ++p) {
-    const uint8_t* x = run.x + p * run.x_plane;
-    uint8_t* y = run.y + p * run.y_plane;
-    if (dense) {
-      every_16(run.n, [&](ptrdiff_t i) { op.move(x + i * Op::kX, y + i * Op::kY); });
-      continue;
-    }
-    for (ptrdiff_t i = 0; i < run.n; i += kPixels) {
-      const ptrdiff_t n = run.n - i < kPixels ? run.n - i : kPixels;
-      alignas(32) uint8_t from[kPixels * Op::kX] = {}, to[kPixels * Op::kY];
-      for (ptrdiff_t k = 0; k < n; ++k) __builtin_memcpy(from + k * Op::kX, x + (i + k) * run.x_step, Op::kX);
-      op.move(from, to);
-      for (ptrdiff_t k = 0; k < n; ++k) __builtin_memcpy(y + (i + k) * run.y_step, to + k * Op::kY, Op::kY);
-    }
-  }
-}
-
-/// kPlanes planes of x, dense in themselves, to pixels.
-struct Together {
-  template <int kPlanes, class Op>
-  static EK_MEMBER void move(const EdgeRun& run, const Op& op, ptrdiff_t plane) {
-    const uint8_t* x = run.x + plane * run.x_plane;
-    uint8_t* y = run.y + plane;
-    every_16(run.n, [&](ptrdiff_t i) {
-      __m128i v_u8x16[4] = {};
-      EK_UNROLL
-      for (int p = 0; p < kPlanes; ++p) v_u8x16[p] = op.load_u8x16(x + p * run.x_plane + i * Op::kX);
-      store_pixels<kPlanes>(y + i * run.y_step, run.y_step, v_u8x16);
-    });
-  }
-};
-
-/// Pixels of x to kPlanes planes, dense in themselves.
-struct Apart {
-  template <int kPlanes, class Op>
-  static EK_MEMBER void move(const EdgeRun& run, const Op& op, ptrdiff_t plane) {
-    const uint8_t* x = run.x + plane;
-    uint8_t* y = run.y + plane * run.y_plane;
-    every_16(run.n, [&](ptrdiff_t i) {
-      __m128i v_u8x16[4];
-      load_pixels<kPlanes>(x + i * run.x_step, run.x_step, v_u8x16);
-      EK_UNROLL
-      for (int p = 0; p < kPlanes; ++p) op.store(y + p * run.y_plane + i * Op::kY, v_u8x16[p]);
-    });
-  }
-};
-
-/// All planes, four at a time.
-template <class Way, class Op>
-EK_INLINE void planes(const EdgeRun& run) {
-  const Op op(run);
-  ptrdiff_t plane = 0;
-  for (; plane + 4 <= run.planes; plane += 4) Way::template move<4>(run, op, plane);
-  if (run.planes - plane == 3) Way::template move<3>(run, op, plane);
-  if (run.planes - plane == 2) Way::template move<2>(run, op, plane);
-  if (run.planes - plane == 1) Way::template move<1>(run, op, plane);
-}
-
-/// Whether the runs are dense in x (y) alone, and neighbours in the other from plane to plane.
-template <class Op>
-EK_INLINE bool planar_x(const EdgeRun& run) {
-  return run.n >= kPixels && run.x_step == Op::kX && run.y_step != Op::kY && (run.planes == 1 || run.y_plane == 1);
-}
-template <class Op>
-EK_INLINE bool planar_y(const EdgeRun& run) {
-  return run.n >= kPixels && run.y_step == Op::kY && run.x_step != Op::kX && (run.planes == 1 || run.x_plane == 1);
-}
-
 }  // namespace
 
-void edge_quantise_avx2(const EdgeRun& run) {
-  if (planar_x<Quantise>(run)) return planes<Together, Quantise>(run);
-  lines<Quantise>(run);
-}
-
-void edge_dequantise_avx2(const EdgeRun& run) {
-  if (planar_y<Dequantise>(run)) return planes<Apart, Dequantise>(run);
-  lines<Dequantise>(run);
-}
-
-void edge_bytes_avx2(const EdgeRun& run) {
-  if (planar_x<Bytes>(run)) return planes<Together, Bytes>(run);
-  if (planar_y<Bytes>(run)) return planes<Apart, Bytes>(run);
-  lines<Bytes>(run);
-}
+void edge_quantise_avx2(const EdgeRun& run) { move_planes<Pixels, Quantise>(run); }
+void edge_dequantise_avx2(const EdgeRun& run) { move_planes<Pixels, Dequantise>(run); }
+void edge_bytes_avx2(const EdgeRun& run) { move_planes<Pixels, Bytes>(run); }
 
 }  // namespace ek

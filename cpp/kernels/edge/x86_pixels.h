@@ -8,11 +8,10 @@
 /// transpositions of bytes and of words. Pixels that lie farther apart go one by one, kPlanes bytes each.
 /// Memory: reads and writes exactly the bytes named.
 #pragma once
+#include "kernels/edge/weave.h"
 
 namespace ek {
 namespace {
-
-constexpr ptrdiff_t kPixels = 16;
 
 /// shuffle[i][j] takes from vector j the bytes that stand in vector i after (before: for kApart) weaving three planes;
 /// a negative index gives 0, so that three shuffles are joined by or.
@@ -64,49 +63,53 @@ EK_INLINE void unweave4(const __m128i (&px_u8x16)[4], __m128i (&v_u8x16)[4]) {
   v_u8x16[2] = _mm_unpacklo_epi64(cd0, cd8), v_u8x16[3] = _mm_unpackhi_epi64(cd0, cd8);
 }
 
-/// 16 pixels of kPlanes bytes, y_step apart.
-template <int kPlanes>
-EK_INLINE void store_pixels(uint8_t* y, ptrdiff_t y_step, const __m128i (&v_u8x16)[4]) {
-  __m128i px_u8x16[4];
-  if (kPlanes == 3 && y_step == 3) {
-    EK_UNROLL
-    for (int i = 0; i < 3; ++i) {
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(y) + i, third_u8x16(kTogether, i, v_u8x16));
-    }
-    return;
-  }
-  weave4(v_u8x16, px_u8x16);
-  if (kPlanes == 4 && y_step == 4) {
-    EK_UNROLL
-    for (int i = 0; i < 4; ++i) _mm_storeu_si128(reinterpret_cast<__m128i*>(y) + i, px_u8x16[i]);
-    return;
-  }
-  alignas(16) uint8_t pixels[4 * kPixels];
-  EK_UNROLL
-  for (int i = 0; i < 4; ++i) _mm_store_si128(reinterpret_cast<__m128i*>(pixels) + i, px_u8x16[i]);
-  for (ptrdiff_t i = 0; i < kPixels; ++i) __builtin_memcpy(y + i * y_step, pixels + 4 * i, kPlanes);
-}
+/// 16 pixels of kPlanes bytes, a step apart (weave.h).
+struct Pixels {
+  using Vector = __m128i;
 
-template <int kPlanes>
-EK_INLINE void load_pixels(const uint8_t* x, ptrdiff_t x_step, __m128i (&v_u8x16)[4]) {
-  __m128i px_u8x16[4];
-  if (kPlanes == 3 && x_step == 3) {
+  template <int kPlanes>
+  static EK_MEMBER void store(uint8_t* y, ptrdiff_t y_step, const __m128i (&v_u8x16)[4]) {
+    __m128i px_u8x16[4];
+    if (kPlanes == 3 && y_step == 3) {
+      EK_UNROLL
+      for (int i = 0; i < 3; ++i) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(y) + i, third_u8x16(kTogether, i, v_u8x16));
+      }
+      return;
+    }
+    weave4(v_u8x16, px_u8x16);
+    if (kPlanes == 4 && y_step == 4) {
+      EK_UNROLL
+      for (int i = 0; i < 4; ++i) _mm_storeu_si128(reinterpret_cast<__m128i*>(y) + i, px_u8x16[i]);
+      return;
+    }
+    alignas(16) uint8_t pixels[4 * kPixels];
     EK_UNROLL
-    for (int i = 0; i < 3; ++i) px_u8x16[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x) + i);
+    for (int i = 0; i < 4; ++i) _mm_store_si128(reinterpret_cast<__m128i*>(pixels) + i, px_u8x16[i]);
+    for (ptrdiff_t i = 0; i < kPixels; ++i) __builtin_memcpy(y + i * y_step, pixels + 4 * i, kPlanes);
+  }
+
+  template <int kPlanes>
+  static EK_MEMBER void load(const uint8_t* x, ptrdiff_t x_step, __m128i (&v_u8x16)[4]) {
+    __m128i px_u8x16[4];
+    if (kPlanes == 3 && x_step == 3) {
+      EK_UNROLL
+      for (int i = 0; i < 3; ++i) px_u8x16[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x) + i);
+      EK_UNROLL
+      for (int i = 0; i < 3; ++i) v_u8x16[i] = third_u8x16(kApart, i, px_u8x16);
+      return;
+    }
+    alignas(16) uint8_t pixels[4 * kPixels] = {};
+    const bool dense = kPlanes == 4 && x_step == 4;
+    if (!dense) {
+      for (ptrdiff_t i = 0; i < kPixels; ++i) __builtin_memcpy(pixels + 4 * i, x + i * x_step, kPlanes);
+    }
+    const auto* from = reinterpret_cast<const __m128i*>(dense ? x : pixels);
     EK_UNROLL
-    for (int i = 0; i < 3; ++i) v_u8x16[i] = third_u8x16(kApart, i, px_u8x16);
-    return;
+    for (int i = 0; i < 4; ++i) px_u8x16[i] = _mm_loadu_si128(from + i);
+    unweave4(px_u8x16, v_u8x16);
   }
-  alignas(16) uint8_t pixels[4 * kPixels] = {};
-  const bool dense = kPlanes == 4 && x_step == 4;
-  if (!dense) {
-    for (ptrdiff_t i = 0; i < kPixels; ++i) __builtin_memcpy(pixels + 4 * i, x + i * x_step, kPlanes);
-  }
-  const auto* from = reinterpret_cast<const __m128i*>(dense ? x : pixels);
-  EK_UNROLL
-  for (int i = 0; i < 4; ++i) px_u8x16[i] = _mm_loadu_si128(from + i);
-  unweave4(px_u8x16, v_u8x16);
-}
+};
 
 }  // namespace
 }  // namespace ek
