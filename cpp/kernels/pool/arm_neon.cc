@@ -12,7 +12,7 @@
 /// | uaddw 8h        | 1, 2, 2                | sums of up to 257 pixels                   |
 /// | umull 4s        | 1, 1, 1                | S / n by a reciprocal in whole numbers     |
 ///
-/// Algebra: sums run in 16 bits for at most 257 pixels (257 * 255 < 2^16), then go to 32 bits.
+/// Algebra: windows.h cuts sums into parts that fit in 16 bits.
 /// With T the sum of the raw bytes of all n pixels, half away from origin o is
 ///   y = floor((T + floor(n / 2) - d) / n), d = 1 where n is even and T < n * o, else 0:
 /// below the origin a tie rounds down, and where n is odd there is none. For n <= 128 the numerator is below 2^15, and
@@ -22,7 +22,7 @@
 /// Memory: reads up to 31 bytes behind a pixel's channels (slack); writes c bytes of each output pixel.
 #include "kernels/isa/arm_neon.h"
 
-#include "kernels/pool/pool.h"
+#include "kernels/pool/windows.h"
 
 namespace ek {
 
@@ -32,26 +32,7 @@ void pool_mean_neon(const MeanArgs& args);
 
 namespace {
 
-constexpr int32_t kExactPixels = 257;  // in 16 bits
-constexpr int32_t kExactCount = 128;   // for the reciprocal
-
-/// The part of a window that lies inside the image.
-struct Window {
-  const uint8_t* const* rows;
-  const uint8_t* top[3];  ///< first pixel of the first rows
-  ptrdiff_t first;        ///< bytes from pixel 0 of a row
-  int32_t row_count, columns;
-  ptrdiff_t px;
-};
-
-EK_INLINE Window window(const PoolArgs& args, int32_t x) {
-  const int32_t left = x * args.sx - args.left;
-  const int32_t x0 = left > 0 ? left : 0, x1 = left + args.kw < args.w ? left + args.kw : args.w;
-  Window in = {args.rows, {}, x0 * args.in_px, args.row_count, x1 - x0, args.in_px};
-  EK_UNROLL
-  for (int ky = 0; ky < 3; ++ky) in.top[ky] = args.rows[ky < in.row_count ? ky : 0] + in.first;
-  return in;
-}
+constexpr int32_t kExactCount = 128;  // for the reciprocal
 
 /// visit(address) for each pixel of a window of kRows x kColumns; 0: as many as the window says.
 template <int32_t kRows, int32_t kColumns, class Visit>
@@ -146,15 +127,8 @@ EK_INLINE void widen_add(Sums& sums, const Sums16& s) {
 
 /// Adds a window's 16 channels from channel c on, of any number of pixels.
 EK_INLINE void add_window(Sums& sums, const Window& in, int32_t c) {
-  if (in.row_count * in.columns <= kExactPixels) return widen_add(sums, sums_u16x16<0, 0>(in, c));
-  for (int32_t ky = 0; ky < in.row_count; ++ky) {
-    for (int32_t kx = 0; kx < in.columns; kx += kExactPixels) {
-      const int32_t left = in.columns - kx;
-      const Window part = {in.rows + ky, {}, in.first + kx * in.px, 1, left < kExactPixels ? left : kExactPixels,
-                           in.px};
-      widen_add(sums, sums_u16x16<0, 0>(part, c));
-    }
-  }
+  each_part(in,
+            [&](const Window& part) __attribute__((always_inline)) { widen_add(sums, sums_u16x16<0, 0>(part, c)); });
 }
 
 EK_INLINE Sums all_sums(int32_t value) {
@@ -231,59 +205,41 @@ void divided_one_by_one(const PoolArgs& args, const Window& in, int32_t offset, 
 }  // namespace
 
 void pool_max_neon(const PoolArgs& args) {
-  for (int32_t x = 0; x < args.m; ++x) {
-    const Window in = window(args, x);
-    uint8_t* y = args.y + x * args.y_px;
-    if (in.row_count == 2 && in.columns == 2) {
-      max_pixel<2, 2>(args, in, y);
-    } else if (in.row_count == 3 && in.columns == 3) {
-      max_pixel<3, 3>(args, in, y);
-    } else if (in.columns == 5) {
-      max_pixel<0, 5>(args, in, y);
-    } else {
-      max_pixel<0, 0>(args, in, y);
-    }
-  }
+  each_window(args, [&](const Window& in, uint8_t* y) __attribute__((always_inline)) {
+    if (in.columns == 5) return max_pixel<0, 5>(args, in, y);
+    by_size(in, [&](auto size) __attribute__((always_inline)) { max_pixel<size.kRows, size.kColumns>(args, in, y); });
+  });
 }
 
 void pool_average_neon(const PoolArgs& args) {
   const ClipNeon clip = load_clip_neon(
       {static_cast<float>(args.lo - args.zero_out), static_cast<float>(args.hi - args.zero_out), args.zero_out});
-  for (int32_t x = 0; x < args.m; ++x) {
-    const Window in = window(args, x);
-    const int32_t inside = in.row_count * in.columns;
-    const int32_t count = args.count_include_pad ? args.kh * args.kw : inside;
-    uint8_t* y = args.y + x * args.y_px;
+  each_window(args, [&](const Window& in, uint8_t* y) __attribute__((always_inline)) {
+    const Count n = count_of(args, in);
     if (!args.same_scale) {
-      const float m = args.s_in / (args.s_out * static_cast<float>(count));
+      const float m = args.s_in / (args.s_out * static_cast<float>(n.all));
       for (int32_t c = 0; c < args.c; c += 16) {
-        Sums sums = all_sums(-inside * args.zero_in);
+        Sums sums = all_sums(-n.inside * args.zero_in);
         add_window(sums, in, c);
         store_u8x16(y + c, scaled_u8x16(sums, m, clip), args.c - c);
       }
-    } else if (count > kExactCount || count == 1) {  // pad pixels add their zero point
-      const int32_t offset = inside * args.origin - (count - inside) * (args.zero_in - args.origin);
-      divided_one_by_one(args, in, offset, count, y);
+    } else if (n.all > kExactCount || n.all == 1) {  // pad pixels add their zero point
+      const int32_t offset = n.inside * args.origin - (n.all - n.inside) * (args.zero_in - args.origin);
+      divided_one_by_one(args, in, offset, n.all, y);
     } else {
-      const Divisor d = divisor(args, count, (count - inside) * args.zero_in);
-      in.row_count == 2 && in.columns == 2   ? divided_pixel<2, 2>(args, in, d, y)
-      : in.row_count == 3 && in.columns == 3 ? divided_pixel<3, 3>(args, in, d, y)
-                                             : divided_pixel<0, 0>(args, in, d, y);
+      const Divisor d = divisor(args, n.all, (n.all - n.inside) * args.zero_in);
+      by_size(in, [&](auto size)
+                      __attribute__((always_inline)) { divided_pixel<size.kRows, size.kColumns>(args, in, d, y); });
     }
-  }
+  });
 }
 
 void pool_mean_neon(const MeanArgs& args) {
   const ClipNeon clip = load_clip_neon(args.out);
   const Nhwc& x = args.shape;
-  const bool one_row = x.row == ptrdiff_t{x.w} * x.px;
-  const int32_t rows = one_row ? 1 : x.h, columns = one_row ? x.h * x.w : x.w;
   for (int32_t c = 0; c < x.c; c += 16) {
     Sums sums = all_sums(-x.h * x.w * args.zero_in);
-    for (int32_t i = 0; i < rows; ++i) {
-      const uint8_t* row = args.in + i * x.row;
-      add_window(sums, {&row, {}, 0, 1, columns, x.px}, c);
-    }
+    each_row(args, [&](const Window& row) __attribute__((always_inline)) { add_window(sums, row, c); });
     store_u8x16(args.y + c, scaled_u8x16(sums, args.m, clip), x.c - c);
   }
 }

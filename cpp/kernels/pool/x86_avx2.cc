@@ -13,14 +13,14 @@
 /// | vpaddw ymm          | 4, 2                     | sums of up to 257 pixels                  |
 /// | vdivps ymm          | 1/5, 1/14                | S / n                                     |
 ///
-/// Algebra: sums run in 16 bits for at most 257 pixels (257 * 255 < 2^16), then go to 32 bits.
+/// Algebra: windows.h cuts sums into parts that fit in 16 bits.
 /// S / n half away from zero is trunc((|S| + n / 2) / n) with the sign of S. For n <= 2^16 the float quotient
 /// truncates to the right integer: the numerator is below 2^24, hence exact, and a quotient that is no integer lies at
 /// least 1 / n >= 2^-16 below the next one, which is at most 129; half an ulp there is 2^-17. Larger n divide as
 /// integers. Memory: reads up to 31 bytes behind a pixel's channels (slack); writes c bytes of each output pixel.
 #include "kernels/isa/x86_avx2.h"
 
-#include "kernels/pool/pool.h"
+#include "kernels/pool/windows.h"
 
 namespace ek {
 
@@ -30,22 +30,7 @@ void pool_mean_avx2(const MeanArgs& args);
 
 namespace {
 
-constexpr int32_t kExactPixels = 257;       // in 16 bits
-constexpr int32_t kExactCount = 1 << 16;    // for the float quotient
-
-/// The part of a window that lies inside the image.
-struct Window {
-  const uint8_t* const* rows;
-  ptrdiff_t first;  ///< bytes from pixel 0 of a row
-  int32_t row_count, columns;
-  ptrdiff_t px;
-};
-
-EK_INLINE Window window(const PoolArgs& args, int32_t x) {
-  const int32_t left = x * args.sx - args.left;
-  const int32_t x0 = left > 0 ? left : 0, x1 = left + args.kw < args.w ? left + args.kw : args.w;
-  return {args.rows, x0 * args.in_px, args.row_count, x1 - x0, args.in_px};
-}
+constexpr int32_t kExactCount = 1 << 16;  // for the float quotient
 
 EK_INLINE __m256i load_u8x32(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 
@@ -68,31 +53,19 @@ EK_INLINE void widen_add(Sums& sums, __m256i low_u16x16, __m256i high_u16x16) {
   }
 }
 
-/// Adds all rows of `columns` pixels, at most kExactPixels of them, from byte `first` of a row on.
-EK_INLINE void add_pixels(Sums& sums, const Window& in, ptrdiff_t first, int32_t row, int32_t rows, int32_t columns) {
-  __m256i low_u16x16 = _mm256_setzero_si256(), high_u16x16 = _mm256_setzero_si256();
-  for (int32_t ky = row; ky < row + rows; ++ky) {
-    const uint8_t* x = in.rows[ky] + first;
-    for (int32_t kx = 0; kx < columns; ++kx, x += in.px) {
-      low_u16x16 = _mm256_add_epi16(low_u16x16, load_s16x16(x));
-      high_u16x16 = _mm256_add_epi16(high_u16x16, load_s16x16(x + 16));
-    }
-  }
-  widen_add(sums, low_u16x16, high_u16x16);
-}
-
 /// Adds a window's 32 channels from channel c on.
 EK_INLINE void add_window(Sums& sums, const Window& in, int32_t c) {
-  if (in.row_count * in.columns <= kExactPixels) {
-    add_pixels(sums, in, in.first + c, 0, in.row_count, in.columns);
-    return;
-  }
-  for (int32_t ky = 0; ky < in.row_count; ++ky) {
-    for (int32_t kx = 0; kx < in.columns; kx += kExactPixels) {
-      const int32_t left = in.columns - kx;
-      add_pixels(sums, in, in.first + kx * in.px + c, ky, 1, left < kExactPixels ? left : kExactPixels);
+  each_part(in, [&](const Window& part) __attribute__((always_inline)) {
+    __m256i low_u16x16 = _mm256_setzero_si256(), high_u16x16 = _mm256_setzero_si256();
+    for (int32_t ky = 0; ky < part.row_count; ++ky) {
+      const uint8_t* x = part.rows[ky] + part.first + c;
+      for (int32_t kx = 0; kx < part.columns; ++kx, x += part.px) {
+        low_u16x16 = _mm256_add_epi16(low_u16x16, load_s16x16(x));
+        high_u16x16 = _mm256_add_epi16(high_u16x16, load_s16x16(x + 16));
+      }
     }
-  }
+    widen_add(sums, low_u16x16, high_u16x16);
+  });
 }
 
 EK_INLINE Sums no_sums() {
@@ -160,52 +133,36 @@ EK_INLINE __m256i divided_u8x32(Sums sums, int32_t offset, int32_t count, int32_
 }  // namespace
 
 void pool_max_avx2(const PoolArgs& args) {
-  for (int32_t x = 0; x < args.m; ++x) {
-    const Window in = window(args, x);
-    uint8_t* y = args.y + x * args.y_px;
-    if (in.row_count == 2 && in.columns == 2) {
-      max_pixel<2, 2>(args, in, y);
-    } else if (in.row_count == 3 && in.columns == 3) {
-      max_pixel<3, 3>(args, in, y);
-    } else {
-      max_pixel<0, 0>(args, in, y);
-    }
-  }
+  each_window(args, [&](const Window& in, uint8_t* y) __attribute__((always_inline)) {
+    by_size(in, [&](auto size) __attribute__((always_inline)) { max_pixel<size.kRows, size.kColumns>(args, in, y); });
+  });
 }
 
 void pool_average_avx2(const PoolArgs& args) {
   const Requant out{static_cast<float>(args.lo - args.zero_out), static_cast<float>(args.hi - args.zero_out),
                     args.zero_out};
   const Requant256 r = load_requant256(out);
-  for (int32_t x = 0; x < args.m; ++x) {
-    const Window in = window(args, x);
-    const int32_t inside = in.row_count * in.columns;
-    const int32_t count = args.count_include_pad ? args.kh * args.kw : inside;
+  each_window(args, [&](const Window& in, uint8_t* y) __attribute__((always_inline)) {
+    const Count n = count_of(args, in);
     const int32_t o = args.origin;
-    const int32_t offset = inside * o - (count - inside) * (args.zero_in - o);  // pad pixels add their zero point
-    const float m = args.s_in / (args.s_out * static_cast<float>(count));
-    uint8_t* y = args.y + x * args.y_px;
+    const int32_t offset = n.inside * o - (n.all - n.inside) * (args.zero_in - o);  // pad pixels add their zero point
+    const float m = args.s_in / (args.s_out * static_cast<float>(n.all));
     for (int32_t c = 0; c < args.c; c += 32) {
       Sums sums = no_sums();
       add_window(sums, in, c);
-      const __m256i u_u8x32 = args.same_scale ? divided_u8x32(sums, offset, count, o, args.lo, args.hi)
-                                              : scaled_u8x32(sums, inside * args.zero_in, m, r);
+      const __m256i u_u8x32 = args.same_scale ? divided_u8x32(sums, offset, n.all, o, args.lo, args.hi)
+                                              : scaled_u8x32(sums, n.inside * args.zero_in, m, r);
       store_u8x32(y + c, u_u8x32, args.c - c);
     }
-  }
+  });
 }
 
 void pool_mean_avx2(const MeanArgs& args) {
   const Requant256 r = load_requant256(args.out);
   const Nhwc& x = args.shape;
-  const bool one_row = x.row == ptrdiff_t{x.w} * x.px;
-  const int32_t rows = one_row ? 1 : x.h, columns = one_row ? x.h * x.w : x.w;
   for (int32_t c = 0; c < x.c; c += 32) {
     Sums sums = no_sums();
-    for (int32_t i = 0; i < rows; ++i) {
-      const uint8_t* row = args.in + i * x.row;
-      add_window(sums, {&row, 0, 1, columns, x.px}, c);
-    }
+    each_row(args, [&](const Window& row) __attribute__((always_inline)) { add_window(sums, row, c); });
     store_u8x32(args.y + c, scaled_u8x32(sums, x.h * x.w * args.zero_in, args.m, r), x.c - c);
   }
 }
