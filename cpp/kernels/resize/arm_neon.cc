@@ -20,7 +20,7 @@
 /// Writes out_w x out_h x channels bytes.
 #include "kernels/isa/arm_neon.h"
 
-#include "kernels/resize/resize.h"
+#include "kernels/resize/columns.h"
 
 namespace ek {
 
@@ -28,20 +28,11 @@ void resize_neon(const ResizeArgs& args);
 
 namespace {
 
-constexpr int32_t kLoad = 8;    ///< bytes of one source load
 constexpr int32_t kGroup = 16;  ///< pixels of one turn where the output is not dense
 
 /// A load to 16-bit lanes, by tbl: four of the first pixel of a pair and four of the one after it.
 struct Shuffle {
   uint8x16_t a_u8x16, b_u8x16;
-};
-
-/// How the source's columns become the output's. Both arrays go on to a multiple of 4 with zeros.
-struct Columns {
-  int32_t* offset;  ///< [out_w] bytes from the row's first
-  int32_t* weight;  ///< [out_w] 2048 - f in the low half, f in the high half
-  int32_t edge;     ///< first column whose load starts early
-  Shuffle inside, at_edge;
 };
 
 /// int32 of h for a pixel: its output channels; R, G, B for grey; 1 of a grey source.
@@ -60,27 +51,6 @@ Shuffle shuffle_of(const ResizeArgs& args, int32_t back) {
   return {vld1q_u8(a), vld1q_u8(b)};
 }
 
-Columns find_columns(const ResizeArgs& args) {
-  Columns columns = {args.scratch, args.scratch + round_up(args.out_w, 16), args.out_w, {}, {}};
-  const int32_t row = args.width * args.src_channels;
-  int32_t back = 0;
-  ResizeAxis axis = resize_axis(args.width, args.out_w);
-  for (int32_t x = 0; x < args.out_w; ++x) {
-    const ResizeTap tap = resize_next(&axis);
-    columns.offset[x] = tap.index * args.src_channels;
-    columns.weight[x] = (2048 - tap.weight) | (tap.weight << 16);
-    if (args.src_channels == 3 && row >= kLoad && columns.offset[x] > row - kLoad) {
-      if (columns.edge > x) columns.edge = x;
-      back = columns.offset[x] - (row - kLoad);
-      columns.offset[x] = row - kLoad;
-    }
-  }
-  for (int32_t x = args.out_w; x < round_up(args.out_w, 4); ++x) columns.offset[x] = columns.weight[x] = 0;
-  columns.inside = shuffle_of(args, 0);
-  columns.at_edge = shuffle_of(args, back);
-  return columns;
-}
-
 /// h of two output pixels, their weights from lane kFirst on.
 template <int kFirst>
 EK_INLINE int32x4x2_t two_pixels(const uint8_t* first, const uint8_t* second, int16x8_t w_s16x8, const Shuffle& s) {
@@ -95,7 +65,7 @@ EK_INLINE int32x4x2_t two_pixels(const uint8_t* first, const uint8_t* second, in
 
 /// One source row of 3 or 4 bytes a pixel. The last columns, whose loads start early, are made twice.
 template <int kLanes>
-EK_INLINE void interpolate_colour(const Columns& columns, int32_t out_w, const uint8_t* source, int32_t* h) {
+EK_INLINE void interpolate_colour(const Columns<Shuffle>& columns, int32_t out_w, const uint8_t* source, int32_t* h) {
   const int32_t *offset = columns.offset, *weight = columns.weight;
   const Shuffle inside = columns.inside, at_edge = columns.at_edge;
   for (int32_t x = 0; x < out_w; x += 4) {
@@ -120,7 +90,7 @@ EK_INLINE void interpolate_colour(const Columns& columns, int32_t out_w, const u
 }
 
 /// One source row of 1 byte a pixel.
-EK_INLINE void interpolate_grey(const Columns& columns, int32_t out_w, const uint8_t* source, int32_t* h) {
+EK_INLINE void interpolate_grey(const Columns<Shuffle>& columns, int32_t out_w, const uint8_t* source, int32_t* h) {
   const int32_t* offset = columns.offset;
   int32_t x = 0;
   for (; x + 8 <= out_w; x += 8) {
@@ -138,20 +108,12 @@ EK_INLINE void interpolate_grey(const Columns& columns, int32_t out_w, const uin
     vst1q_s32(h + x, vmlal_s16(h0_s32x4, vget_low_s16(b_s16x8), vget_low_s16(wb_s16x8)));
     vst1q_s32(h + x + 4, vmlal_high_s16(h4_s32x4, b_s16x8, wb_s16x8));
   }
-  for (; x < out_w; ++x) {
-    const uint8_t* a = source + offset[x];
-    h[x] = a[0] * (columns.weight[x] & 0xffff) + a[1] * (columns.weight[x] >> 16);
-  }
+  interpolate_last_grey(columns, x, out_w, source, h);
 }
 
-void interpolate(const ResizeArgs& args, const Columns& columns, int32_t row, int32_t* h) {
-  const uint8_t* source = args.box + row * args.row_stride;
-  const int32_t bytes = args.width * args.src_channels;
+void interpolate(const ResizeArgs& args, const Columns<Shuffle>& columns, int32_t row, int32_t* h) {
   uint8_t copy[kLoad] = {};
-  if (bytes < kLoad) {
-    for (int32_t i = 0; i < bytes; ++i) copy[i] = source[i];
-    source = copy;
-  }
+  const uint8_t* source = source_row(args, row, copy);
   const int32_t lanes = lanes_of(args);
   if (args.src_channels == 1) return interpolate_grey(columns, args.out_w, source, h);
   lanes == 4   ? interpolate_colour<4>(columns, args.out_w, source, h)
@@ -259,7 +221,7 @@ void output_dense(const RowPair& rows, int32_t bytes, uint8_t* y) {
 }  // namespace
 
 void resize_neon(const ResizeArgs& args) {
-  const Columns columns = find_columns(args);
+  const Columns<Shuffle> columns = find_columns(args, shuffle_of);
   const int32_t lanes = lanes_of(args);
   const bool dense = !args.gray && !args.table && args.channels == lanes && args.y_px == lanes;
   resize_walk(

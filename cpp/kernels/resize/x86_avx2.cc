@@ -17,12 +17,7 @@
 /// channels bytes.
 #include "kernels/isa/x86_avx2.h"
 
-#include <immintrin.h>
-
-#include <cstddef>
-#include <cstdint>
-
-#include "kernels/resize/resize.h"
+#include "kernels/resize/columns.h"
 
 namespace ek {
 
@@ -30,20 +25,15 @@ void resize_avx2(const ResizeArgs& args);
 
 namespace {
 
-constexpr int32_t kLoad = 8;   ///< bytes of one source load
 constexpr int32_t kGroup = 8;  ///< output pixels of one store
 
-/// How the source's columns become the output's.
-struct Columns {
-  int32_t* offset;        ///< [out_w] bytes from the row's first
-  int32_t* weight;        ///< [out_w] 2048 - f in the low half, f in the high half
-  int32_t edge;           ///< first column whose load starts `back` bytes early
-  int32_t back;
-  __m128i pairs, pairs_at_edge;  ///< shuffles of a load into 16-bit (a, b) per output channel
+/// A load to pairs (a, b) of 16 bits, one for each output channel.
+struct Pairs {
+  __m128i u8x16;
 };
 
 /// Shuffle of a load that begins `back` bytes before the pixel pair.
-__m128i pair_shuffle(const ResizeArgs& args, int32_t back) {
+Pairs pairs_of(const ResizeArgs& args, int32_t back) {
   alignas(16) int8_t from[16];
   for (int32_t n = 0; n < 4; ++n) {
     const int32_t a = back + args.order[n < (args.gray ? 3 : args.channels) ? n : 0];
@@ -51,33 +41,14 @@ __m128i pair_shuffle(const ResizeArgs& args, int32_t back) {
     from[4 * n + 2] = static_cast<int8_t>(a + args.src_channels);
     from[4 * n + 1] = from[4 * n + 3] = -1;
   }
-  return _mm_load_si128(reinterpret_cast<const __m128i*>(from));
-}
-
-Columns find_columns(const ResizeArgs& args) {
-  Columns columns = {args.scratch, args.scratch + round_up(args.out_w, 16), args.out_w, 0, {}, {}};
-  const int32_t row = args.width * args.src_channels;
-  ResizeAxis axis = resize_axis(args.width, args.out_w);
-  for (int32_t x = 0; x < args.out_w; ++x) {
-    const ResizeTap tap = resize_next(&axis);
-    columns.offset[x] = tap.index * args.src_channels;
-    columns.weight[x] = (2048 - tap.weight) | (tap.weight << 16);
-    if (args.src_channels == 3 && row >= kLoad && columns.offset[x] > row - kLoad) {
-      if (columns.edge > x) columns.edge = x;
-      columns.back = columns.offset[x] - (row - kLoad);
-      columns.offset[x] = row - kLoad;
-    }
-  }
-  columns.pairs = pair_shuffle(args, 0);
-  columns.pairs_at_edge = pair_shuffle(args, columns.back);
-  return columns;
+  return {_mm_load_si128(reinterpret_cast<const __m128i*>(from))};
 }
 
 EK_INLINE __m128i load_u8x8(const uint8_t* p) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)); }
 
 /// One source row of 3 or 4 bytes a pixel.
-void interpolate_colour(const Columns& columns, int32_t out_w, const uint8_t* source, int32_t* h) {
-  const __m256i pairs = _mm256_broadcastsi128_si256(columns.pairs);
+void interpolate_colour(const Columns<Pairs>& columns, int32_t out_w, const uint8_t* source, int32_t* h) {
+  const __m256i pairs = _mm256_broadcastsi128_si256(columns.inside.u8x16);
   const __m256i each_four = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
   int32_t x = 0;
   for (; x + 2 <= columns.edge; x += 2) {
@@ -88,7 +59,7 @@ void interpolate_colour(const Columns& columns, int32_t out_w, const uint8_t* so
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(h + 4 * x), _mm256_madd_epi16(ab_s16x16, w_s16x16));
   }
   for (; x < out_w; ++x) {
-    const __m128i shuffle = x < columns.edge ? columns.pairs : columns.pairs_at_edge;
+    const __m128i shuffle = x < columns.edge ? columns.inside.u8x16 : columns.at_edge.u8x16;
     const __m128i ab_s16x8 = _mm_shuffle_epi8(load_u8x8(source + columns.offset[x]), shuffle);
     const __m128i w_s16x8 = _mm_set1_epi32(columns.weight[x]);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(h + 4 * x), _mm_madd_epi16(ab_s16x8, w_s16x8));
@@ -96,7 +67,7 @@ void interpolate_colour(const Columns& columns, int32_t out_w, const uint8_t* so
 }
 
 /// One source row of 1 byte a pixel.
-void interpolate_grey(const Columns& columns, int32_t out_w, const uint8_t* source, int32_t* h) {
+void interpolate_grey(const Columns<Pairs>& columns, int32_t out_w, const uint8_t* source, int32_t* h) {
   int32_t x = 0;
   for (; x + kGroup <= out_w; x += kGroup) {
     alignas(16) uint16_t ab[kGroup];
@@ -105,20 +76,12 @@ void interpolate_grey(const Columns& columns, int32_t out_w, const uint8_t* sour
     const __m256i w_s16x16 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(columns.weight + x));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(h + x), _mm256_madd_epi16(ab_s16x16, w_s16x16));
   }
-  for (; x < out_w; ++x) {
-    const uint8_t* a = source + columns.offset[x];
-    h[x] = a[0] * (columns.weight[x] & 0xffff) + a[1] * (columns.weight[x] >> 16);
-  }
+  interpolate_last_grey(columns, x, out_w, source, h);
 }
 
-void interpolate(const ResizeArgs& args, const Columns& columns, int32_t row, int32_t* h) {
-  const uint8_t* source = args.box + row * args.row_stride;
-  const int32_t bytes = args.width * args.src_channels;
+void interpolate(const ResizeArgs& args, const Columns<Pairs>& columns, int32_t row, int32_t* h) {
   uint8_t copy[kLoad] = {};
-  if (bytes < kLoad) {
-    for (int32_t i = 0; i < bytes; ++i) copy[i] = source[i];
-    source = copy;
-  }
+  const uint8_t* source = source_row(args, row, copy);
   if (args.src_channels == 1) return interpolate_grey(columns, args.out_w, source, h);
   interpolate_colour(columns, args.out_w, source, h);
 }
@@ -208,7 +171,7 @@ void output_row(const ResizeArgs& args, const RowPair& rows, uint8_t* y) {
 }  // namespace
 
 void resize_avx2(const ResizeArgs& args) {
-  const Columns columns = find_columns(args);
+  const Columns<Pairs> columns = find_columns(args, pairs_of);
   resize_walk(
       args, [&](int32_t row, int32_t* h) { interpolate(args, columns, row, h); },
       [&](int32_t y, const int32_t* h0, const int32_t* h1, int32_t g) {
