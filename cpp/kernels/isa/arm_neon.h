@@ -69,6 +69,21 @@ EK_INLINE uint8x16_t clipped_u8x16(int32x4_t a_s32x4, int32x4_t b_s32x4, int32x4
   return clipped_u8x16(vqmovn_high_s32(vqmovn_s32(a_s32x4), b_s32x4), vqmovn_high_s32(vqmovn_s32(c_s32x4), d_s32x4), k);
 }
 
+EK_INLINE uint8x16x4_t load_u8x64(const uint8_t* p) {
+  return {{vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(p + 32), vld1q_u8(p + 48)}};
+}
+
+/// 16 bytes through a table of 256: four variables, since GCC keeps an array or a struct of them in memory. An index
+/// beyond 63 makes tbl answer 0 and tbx leave what is there, so each look-up of 64 entries takes the index less its
+/// first entry, modulo 256.
+EK_INLINE uint8x16_t lookup_u8x16(uint8x16_t x_u8x16, const uint8x16x4_t& from0_u8x64, const uint8x16x4_t& from64_u8x64,
+                                  const uint8x16x4_t& from128_u8x64, const uint8x16x4_t& from192_u8x64) {
+  uint8x16_t y_u8x16 = vqtbl4q_u8(from0_u8x64, x_u8x16);
+  y_u8x16 = vqtbx4q_u8(y_u8x16, from64_u8x64, vsubq_u8(x_u8x16, vdupq_n_u8(64)));
+  y_u8x16 = vqtbx4q_u8(y_u8x16, from128_u8x64, vsubq_u8(x_u8x16, vdupq_n_u8(128)));
+  return vqtbx4q_u8(y_u8x16, from192_u8x64, vsubq_u8(x_u8x16, vdupq_n_u8(192)));
+}
+
 /// Stores the first n bytes (1..8), no other.
 EK_INLINE void store_u8x8(uint8_t* y, uint8x8_t v_u8x8, int32_t n) {
   if (n >= 8) return vst1_u8(y, v_u8x8);

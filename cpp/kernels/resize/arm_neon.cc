@@ -141,16 +141,9 @@ EK_INLINE uint8x16_t blend_u8x16(const RowPair& rows, int32_t at) {
   return vshrn_high_n_u16(vshrn_n_u16(low_u16x8, 6), high_u16x8, 6);
 }
 
-/// 16 bytes through a table of 256.
 EK_INLINE uint8x16_t through_u8x16(uint8x16_t x_u8x16, const uint8_t* table) {
-  uint8x16_t y_u8x16 = vdupq_n_u8(0);
-  EK_UNROLL
-  for (int i = 0; i < 4; ++i, table += 64) {
-    const uint8x16x4_t part = {{vld1q_u8(table), vld1q_u8(table + 16), vld1q_u8(table + 32), vld1q_u8(table + 48)}};
-    y_u8x16 = vqtbx4q_u8(y_u8x16, part, x_u8x16);
-    x_u8x16 = vsubq_u8(x_u8x16, vdupq_n_u8(64));
-  }
-  return y_u8x16;
+  return lookup_u8x16(x_u8x16, load_u8x64(table), load_u8x64(table + 64), load_u8x64(table + 128),
+                      load_u8x64(table + 192));
 }
 
 /// 16 pixels as planes, from pixel x on: output channels, or R, G, B for grey.
