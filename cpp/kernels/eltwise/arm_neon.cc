@@ -19,8 +19,6 @@
 /// where every factor fits in 16 signed bits, and the bracket too: four widening multiplications and a widening shift
 /// instead of 32-bit products of widened factors. srshl by -shift is (v + 2^(shift-1)) >> shift without overflow.
 /// Two blocks of add, table and mul go side by side: a core that runs in order would wait for each result of one.
-/// Algebra of table: an index beyond 63 makes tbl answer 0 and tbx leave what is there, so each look-up of 64 entries
-/// takes the index less its first entry, modulo 256.
 /// Bounds: m, n <= 2^21, so m1, n1 <= 64 and |(a - za) * m1 + (b - zb) * n1| <= 2 * 255 * 64 < 2^15; with m1 = 64, m0
 /// is 0. Sums stay below 2^31, and below 2^15 after a shift of 15 or more, where packing need not saturate. Products of
 /// mul and of affine are below 2^16 and exact in 32 bits.
@@ -29,7 +27,7 @@
 /// 0.
 #include "kernels/isa/arm_neon.h"
 
-#include "kernels/eltwise/eltwise.h"
+#include "kernels/eltwise/strip.h"
 
 namespace ek {
 
@@ -41,6 +39,18 @@ void eltwise_mul_neon(const MulArgs& args);
 namespace {
 
 constexpr int32_t kBytes = 16;
+
+/// make_u8x16(offset) to y, two at a time: two chains for cores that run in order.
+template <class Make>
+EK_INLINE void store_all(uint8_t* y, int32_t length, const Make& make_u8x16) {
+  int32_t i = 0;
+  for (; i + 2 * kBytes <= length; i += 2 * kBytes) {
+    const uint8x16_t first_u8x16 = make_u8x16(i), second_u8x16 = make_u8x16(i + kBytes);
+    vst1q_u8(y + i, first_u8x16);
+    vst1q_u8(y + i + kBytes, second_u8x16);
+  }
+  for (; i < length; i += kBytes) store_u8x16(y + i, make_u8x16(i), length - i);
+}
 
 // ---- add ---------------------------------------------------------------------------------------------------------
 
@@ -100,20 +110,10 @@ EK_INLINE uint8x16_t add_u8x16(const uint8_t* a, const uint8_t* b, const AddNeon
 template <bool kNarrow>
 EK_INLINE void add_all(const AddArgs& args) {
   const AddNeon k = load_add(args);
-  const int32_t length = args.c, pixels = args.pixels;
-  const ptrdiff_t a_px = args.a_px, b_px = args.b_px, y_px = args.y_px;
-  const uint8_t *a = args.a, *b = args.b;
-  uint8_t* y = args.y;
-  for (int32_t p = 0; p < pixels; ++p, a += a_px, b += b_px, y += y_px) {
-    int32_t i = 0;
-    for (; i + 2 * kBytes <= length; i += 2 * kBytes) {  // two chains for cores that run in order
-      const uint8x16_t first_u8x16 = add_u8x16<kNarrow>(a + i, b + i, k);
-      const uint8x16_t second_u8x16 = add_u8x16<kNarrow>(a + i + kBytes, b + i + kBytes, k);
-      vst1q_u8(y + i, first_u8x16);
-      vst1q_u8(y + i + kBytes, second_u8x16);
-    }
-    for (; i < length; i += kBytes) store_u8x16(y + i, add_u8x16<kNarrow>(a + i, b + i, k), length - i);
-  }
+  const int32_t length = args.c;
+  each_pair(args, [&](const uint8_t* a, const uint8_t* b, uint8_t* y) __attribute__((always_inline)) {
+    store_all(y, length, [&](int32_t i) __attribute__((always_inline)) { return add_u8x16<kNarrow>(a + i, b + i, k); });
+  });
 }
 
 // ---- affine ------------------------------------------------------------------------------------------------------
@@ -131,31 +131,6 @@ EK_INLINE uint8x16_t affine_u8x16(const uint8_t* x, const int8_t* w, const int32
   const int32x4_t s12_s32x4 = vmlal_high_s16(vld1q_s32(bias + 12), x8_s16x8, w8_s16x8);
   return clipped_u8x16(round_s32x4(s0_s32x4, vld1q_f32(scale)), round_s32x4(s4_s32x4, vld1q_f32(scale + 4)),
                        round_s32x4(s8_s32x4, vld1q_f32(scale + 8)), round_s32x4(s12_s32x4, vld1q_f32(scale + 12)), k);
-}
-
-/// The constants of the last, partial block of channels, zero padded: constants have no slack.
-struct LastChannels {
-  int8_t w[kBytes];
-  int32_t bias[kBytes];
-  float scale[kBytes];
-};
-
-EK_INLINE void load_last(const AffineArgs& args, int32_t first, LastChannels& last) {
-  const size_t n = static_cast<size_t>(args.c - first);
-  last = {};
-  __builtin_memcpy(last.w, args.w + first, n);
-  __builtin_memcpy(last.bias, args.bias + first, 4 * n);
-  __builtin_memcpy(last.scale, args.scale + first, 4 * n);
-}
-
-// ---- table -------------------------------------------------------------------------------------------------------
-
-EK_INLINE uint8x16x4_t load_u8x64(const uint8_t* p) {
-  return {{vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(p + 32), vld1q_u8(p + 48)}};
-}
-
-EK_INLINE uint8x16_t less_u8x16(uint8x16_t x_u8x16, int first) {
-  return vsubq_u8(x_u8x16, vdupq_n_u8(static_cast<uint8_t>(first)));
 }
 
 // ---- mul ---------------------------------------------------------------------------------------------------------
@@ -182,63 +157,28 @@ void eltwise_add_neon(const AddArgs& args) { args.shift >= 15 ? add_all<true>(ar
 
 void eltwise_affine_neon(const AffineArgs& args) {
   const ClipNeon k = load_clip_neon(args.out);
-  const int32_t whole = args.c & ~(kBytes - 1);
-  const int8_t* w = args.w;
-  const int32_t* bias = args.bias;
-  const float* scale = args.scale;
-  LastChannels last;
-  if (whole < args.c) load_last(args, whole, last);
-  for (int32_t p = 0; p < args.pixels; ++p) {
-    const uint8_t* x = args.x + p * args.x_px;
-    uint8_t* y = args.y + p * args.y_px;
-    for (int32_t c = 0; c < whole; c += kBytes) vst1q_u8(y + c, affine_u8x16(x + c, w + c, bias + c, scale + c, k));
-    if (whole == args.c) continue;
-    store_u8x16(y + whole, affine_u8x16(x + whole, last.w, last.bias, last.scale, k), args.c - whole);
-  }
+  each_block<kBytes>(
+      args, [&](const uint8_t* x, const int8_t* w, const int32_t* bias, const float* scale, uint8_t* y, int32_t n)
+                __attribute__((always_inline)) { store_u8x16(y, affine_u8x16(x, w, bias, scale, k), n); });
 }
 
-/// All 256 entries stay in registers; four variables, since GCC keeps an array of them in memory.
 void eltwise_table_neon(const TableArgs& args) {
   const uint8x16x4_t t0_u8x64 = load_u8x64(args.table), t64_u8x64 = load_u8x64(args.table + 64);
   const uint8x16x4_t t128_u8x64 = load_u8x64(args.table + 128), t192_u8x64 = load_u8x64(args.table + 192);
-  const auto lookup_u8x16 = [&](uint8x16_t x_u8x16) __attribute__((always_inline)) {
-    uint8x16_t y_u8x16 = vqtbl4q_u8(t0_u8x64, x_u8x16);
-    y_u8x16 = vqtbx4q_u8(y_u8x16, t64_u8x64, less_u8x16(x_u8x16, 64));
-    y_u8x16 = vqtbx4q_u8(y_u8x16, t128_u8x64, less_u8x16(x_u8x16, 128));
-    return vqtbx4q_u8(y_u8x16, t192_u8x64, less_u8x16(x_u8x16, 192));
-  };
-  const int32_t length = args.c, pixels = args.pixels;
-  const ptrdiff_t x_px = args.x_px, y_px = args.y_px;
-  const uint8_t* x = args.x;
-  uint8_t* y = args.y;
-  for (int32_t p = 0; p < pixels; ++p, x += x_px, y += y_px) {
-    int32_t i = 0;
-    for (; i + 2 * kBytes <= length; i += 2 * kBytes) {  // two chains of look-ups
-      const uint8x16_t first_u8x16 = lookup_u8x16(vld1q_u8(x + i));
-      const uint8x16_t second_u8x16 = lookup_u8x16(vld1q_u8(x + i + kBytes));
-      vst1q_u8(y + i, first_u8x16);
-      vst1q_u8(y + i + kBytes, second_u8x16);
-    }
-    for (; i < length; i += kBytes) store_u8x16(y + i, lookup_u8x16(vld1q_u8(x + i)), length - i);
-  }
+  const int32_t length = args.c;
+  each_pixel(args, [&](const uint8_t* x, uint8_t* y) __attribute__((always_inline)) {
+    store_all(y, length, [&](int32_t i) __attribute__((always_inline)) {
+      return lookup_u8x16(vld1q_u8(x + i), t0_u8x64, t64_u8x64, t128_u8x64, t192_u8x64);
+    });
+  });
 }
 
 void eltwise_mul_neon(const MulArgs& args) {
   const MulNeon k = {dup_u8x8(args.za), dup_u8x8(args.zb), vdupq_n_f32(args.m), load_clip_neon(args.out)};
-  const int32_t length = args.c, pixels = args.pixels;
-  const ptrdiff_t a_px = args.a_px, b_px = args.b_px, y_px = args.y_px;
-  const uint8_t *a = args.a, *b = args.b;
-  uint8_t* y = args.y;
-  for (int32_t p = 0; p < pixels; ++p, a += a_px, b += b_px, y += y_px) {
-    int32_t i = 0;
-    for (; i + 2 * kBytes <= length; i += 2 * kBytes) {
-      const uint8x16_t first_u8x16 = mul_u8x16(a + i, b + i, k);
-      const uint8x16_t second_u8x16 = mul_u8x16(a + i + kBytes, b + i + kBytes, k);
-      vst1q_u8(y + i, first_u8x16);
-      vst1q_u8(y + i + kBytes, second_u8x16);
-    }
-    for (; i < length; i += kBytes) store_u8x16(y + i, mul_u8x16(a + i, b + i, k), length - i);
-  }
+  const int32_t length = args.c;
+  each_pair(args, [&](const uint8_t* a, const uint8_t* b, uint8_t* y) __attribute__((always_inline)) {
+    store_all(y, length, [&](int32_t i) __attribute__((always_inline)) { return mul_u8x16(a + i, b + i, k); });
+  });
 }
 
 }  // namespace ek

@@ -29,7 +29,7 @@
 /// 0.
 #include "kernels/isa/x86_avx2.h"
 
-#include "kernels/eltwise/eltwise.h"
+#include "kernels/eltwise/strip.h"
 
 namespace ek {
 
@@ -110,21 +110,6 @@ EK_INLINE __m256i affine_u8x32(const uint8_t* x, const int8_t* w, const int32_t*
   return bytes_u8x32(s0_s32x8, s1_s32x8, s2_s32x8, s3_s32x8, r);
 }
 
-/// The constants of the last, partial block of channels, zero padded: constants have no slack.
-struct LastChannels {
-  int8_t w[32];
-  int32_t bias[32];
-  float scale[32];
-};
-
-EK_INLINE void load_last(const AffineArgs& args, int32_t first, LastChannels& last) {
-  const size_t n = static_cast<size_t>(args.c - first);
-  last = {};
-  __builtin_memcpy(last.w, args.w + first, n);
-  __builtin_memcpy(last.bias, args.bias + first, 4 * n);
-  __builtin_memcpy(last.scale, args.scale + first, 4 * n);
-}
-
 // ---- table -------------------------------------------------------------------------------------------------------
 
 /// Part i is entries 16 i to 16 i + 15, in both halves, exclusive-or part i - 1 (parts 0 and 8: alone).
@@ -198,50 +183,34 @@ EK_INLINE __m256i mul_u8x32(__m256i a_u8x32, __m256i b_u8x32, const Mul256& k) {
 void eltwise_add_avx2(const AddArgs& args) {
   const Add256 k = load_add256(args);
   const int32_t length = args.c;
-  for (int32_t p = 0; p < args.pixels; ++p) {
-    const uint8_t *a = args.a + p * args.a_px, *b = args.b + p * args.b_px;
-    uint8_t* y = args.y + p * args.y_px;
+  each_pair(args, [&](const uint8_t* a, const uint8_t* b, uint8_t* y) __attribute__((always_inline)) {
     for (int32_t i = 0; i < length; i += 32)
       store_u8x32(y + i, add_u8x32(load_u8x32(a + i), load_u8x32(b + i), k), length - i);
-  }
+  });
 }
 
 void eltwise_affine_avx2(const AffineArgs& args) {
   const Requant256 r = load_requant256(args.out);
-  const int32_t whole = args.c & ~31;
-  LastChannels last;
-  if (whole < args.c) load_last(args, whole, last);
-  for (int32_t p = 0; p < args.pixels; ++p) {
-    const uint8_t* x = args.x + p * args.x_px;
-    uint8_t* y = args.y + p * args.y_px;
-    for (int32_t c = 0; c < whole; c += 32) {
-      store_u8x32(y + c, affine_u8x32(x + c, args.w + c, args.bias + c, args.scale + c, r), 32);
-    }
-    if (whole == args.c) continue;
-    store_u8x32(y + whole, affine_u8x32(x + whole, last.w, last.bias, last.scale, r), args.c - whole);
-  }
+  each_block<32>(args,
+                 [&](const uint8_t* x, const int8_t* w, const int32_t* bias, const float* scale, uint8_t* y, int32_t n)
+                     __attribute__((always_inline)) { store_u8x32(y, affine_u8x32(x, w, bias, scale, r), n); });
 }
 
 void eltwise_table_avx2(const TableArgs& args) {
   const Table256 table = load_table256(args.table);
   const int32_t length = args.c;
-  for (int32_t p = 0; p < args.pixels; ++p) {
-    const uint8_t* x = args.x + p * args.x_px;
-    uint8_t* y = args.y + p * args.y_px;
+  each_pixel(args, [&](const uint8_t* x, uint8_t* y) __attribute__((always_inline)) {
     for (int32_t i = 0; i < length; i += 32) store_u8x32(y + i, lookup_u8x32(load_u8x32(x + i), table), length - i);
-  }
+  });
 }
 
 void eltwise_mul_avx2(const MulArgs& args) {
   const Mul256 k = load_mul256(args);
-  for (int32_t p = 0; p < args.pixels; ++p) {
-    const uint8_t* a = args.a + p * args.a_px;
-    const uint8_t* b = args.b + p * args.b_px;
-    uint8_t* y = args.y + p * args.y_px;
+  each_pair(args, [&](const uint8_t* a, const uint8_t* b, uint8_t* y) __attribute__((always_inline)) {
     for (int32_t c = 0; c < args.c; c += 32) {
       store_u8x32(y + c, mul_u8x32(load_u8x32(a + c), load_u8x32(b + c), k), args.c - c);
     }
-  }
+  });
 }
 
 }  // namespace ek

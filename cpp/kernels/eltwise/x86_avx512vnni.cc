@@ -20,7 +20,7 @@
 /// Memory: reads and writes exactly c bytes of each pixel. y may be a, b or x itself.
 #include "kernels/isa/x86_avx512vnni.h"
 
-#include "kernels/eltwise/eltwise.h"
+#include "kernels/eltwise/strip.h"
 
 namespace ek {
 
@@ -112,17 +112,15 @@ void eltwise_add_avx512vnni(const AddArgs& args) {
   const int32_t length = args.c;
   const int32_t whole = length & ~63;
   const __mmask64 rest = first_bits(length - whole);
-  for (int32_t p = 0; p < args.pixels; ++p) {
-    const uint8_t *a = args.a + p * args.a_px, *b = args.b + p * args.b_px;
-    uint8_t* y = args.y + p * args.y_px;
+  each_pair(args, [&](const uint8_t* a, const uint8_t* b, uint8_t* y) __attribute__((always_inline)) {
     for (int32_t i = 0; i < whole; i += 64) {
       _mm512_storeu_si512(y + i, add_u8x64(_mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i), k));
     }
-    if (whole == length) continue;
+    if (whole == length) return;
     const __m512i a_u8x64 = _mm512_maskz_loadu_epi8(rest, a + whole);
     const __m512i b_u8x64 = _mm512_maskz_loadu_epi8(rest, b + whole);
     _mm512_mask_storeu_epi8(y + whole, rest, add_u8x64(a_u8x64, b_u8x64, k));
-  }
+  });
 }
 
 void eltwise_table_avx512vnni(const TableArgs& args) {
@@ -130,15 +128,13 @@ void eltwise_table_avx512vnni(const TableArgs& args) {
   const int32_t length = args.c;
   const int32_t whole = length & ~63;
   const __mmask64 rest = first_bits(length - whole);
-  for (int32_t p = 0; p < args.pixels; ++p) {
-    const uint8_t* x = args.x + p * args.x_px;
-    uint8_t* y = args.y + p * args.y_px;
+  each_pixel(args, [&](const uint8_t* x, uint8_t* y) __attribute__((always_inline)) {
     for (int32_t i = 0; i < whole; i += 64) {
       _mm512_storeu_si512(y + i, lookup_u8x64(_mm512_loadu_si512(x + i), table));
     }
-    if (whole == length) continue;
+    if (whole == length) return;
     _mm512_mask_storeu_epi8(y + whole, rest, lookup_u8x64(_mm512_maskz_loadu_epi8(rest, x + whole), table));
-  }
+  });
 }
 
 }  // namespace ek
