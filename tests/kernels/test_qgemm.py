@@ -197,6 +197,12 @@ CONVOLUTIONS = {
     "1x1_strided_pixels": Strip(10, 8, 10, stride=24),
     "overlapping_windows": Strip(17, 8, 12, stride=1),
 }
+# More k than a row may hold at once, by taps and within one.
+DEEP = {
+    "one_tap": Strip(6, 21, 5003),
+    "two_taps": Strip(5, 17, 4100, kw=2),
+    "six_taps": Strip(7, 18, 1601, kh=3, kw=2),
+}
 
 
 @pytest.mark.parametrize("strip", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
@@ -205,6 +211,11 @@ def test_convolutions_with_operands_against_a_guard_page(
     kernel: str, strip: Strip, flush: str, rng: np.random.Generator
 ) -> None:
     strip = replace(strip, flush=flush)
+    check(kernel, strip, draw(strip, rng))
+
+
+@pytest.mark.parametrize("strip", DEEP.values(), ids=DEEP)
+def test_deep_sums(kernel: str, strip: Strip, rng: np.random.Generator) -> None:
     check(kernel, strip, draw(strip, rng))
 
 

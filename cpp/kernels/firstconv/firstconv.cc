@@ -140,7 +140,8 @@ const FirstConvKernel kFirstConvKernels[] = {
    a_zero,                                                                                           \
    fits,                                                                                             \
    [](const FirstConvProblem& problem) { return predict<qgemm>(problem, cycles); },                  \
-   run<gather, qgemm, elem, mr, nr>},
+   run<gather, qgemm, elem, mr, nr>,                                                                 \
+   qgemm},
 #define EK_FIRSTCONV_LANE_KERNEL(name, isa, elem, mr, nr, kr, lanes, fits, cycles) \
   {{#name, "firstconv", isa}, mr, nr, kr, lanes, elem, 0, fits, cycles, each_panel<name, nr>},
 #include "kernels/firstconv/kernels.def"
@@ -162,8 +163,9 @@ size_t firstconv_panel_bytes(const FirstConvKernel& kernel, int32_t taps, int32_
 void firstconv_pack(const FirstConvKernel& kernel, const int8_t* w, int32_t kh, int32_t row_taps, const int32_t* bias,
                     const float* scale, int32_t first, int32_t columns, int32_t input_zero, void* panel,
                     int32_t* panel_bias, float* panel_scale) {
-  const QGemmKernel gemm = {kernel.row,  kernel.mr,     kernel.nr, kernel.kr, kernel.lanes, kernel.elem,
-                            kernel.elem, kernel.a_zero, nullptr,   nullptr,   nullptr};
+  QGemmKernel gemm = {kernel.row,  kernel.mr,     kernel.nr, kernel.kr, kernel.lanes, kernel.elem,
+                      kernel.elem, kernel.a_zero, nullptr,   nullptr,   nullptr};
+  if (kernel.multiply != nullptr) gemm.block = qgemm_row(kernel.multiply).block;
   qgemm_pack(gemm, w, 1, 1, kh * row_taps, bias, scale, first, columns, input_zero, panel, panel_bias, panel_scale);
 }
 

@@ -8,6 +8,8 @@
 
 namespace ek {
 
+struct QGemmArgs;
+
 constexpr int32_t kFirstConvMaxTaps = 256;  ///< kh * kw * c
 
 struct FirstConvArgs {
@@ -39,6 +41,7 @@ struct FirstConvKernel {
   bool (*fits)(const FirstConvProblem& problem);
   double (*cycles)(const FirstConvProblem& problem);
   void (*run)(const FirstConvArgs& args);
+  void (*multiply)(const QGemmArgs& args) = nullptr;  ///< the qgemm row behind it, whose panel it takes
 };
 
 extern const FirstConvKernel kFirstConvKernels[];

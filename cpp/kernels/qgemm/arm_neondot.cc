@@ -1,54 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-/// qgemm for Arm's dot product: tiles of 4 pixels x 16 columns, or 8 x 8 where a panel has no more; k in groups of 4.
+/// qgemm for Arm's dot product: tiles of 4 pixels x 16 columns; k in groups of 4.
 ///
 ///   sum over k of u(k) * w(k) = sum of (u(k) ^ 0x80 as s8) * w(k) + 128 * sum of w(k);  the packed bias holds the
 ///   second term (row field a_zero = 128), so the loop multiplies signed by signed:
 ///
 ///   intrinsic          instruction              per cycle: A55  A76  N1  N2   lanes
 ///   vdotq_laneq_s32    SDOT    4s, 16b, 4b[i]              1    2    2   2    4 columns x 4 k, 4 k of one pixel
-///   veorq_u8           EOR     16b                         1    2    2   2    16 k of one pixel, once per tile
-///   vld1q_s8_x4        LD1     4 of 16b                    1/8  1/4  1/2 1/2  4 k of 16 columns
+///   vld1q_x4           LD1     4 of 16b                    1/8  1/4  1/2 1/2  4 k of 16 columns; 16 k of 4 pixels
+///   veorq_u8           EOR     16b                         1    2    2   2    16 k of one pixel, once for all columns
 ///   requantise         see isa/arm_neon.h
 ///
 /// Why it is exact: SDOT adds four s8 x s8 products to an int32 lane without saturating. A lane wraps modulo 2^32; the
 /// true sum fits int32, for any weights up to K = 65793.
-/// 16 k of a full tile are 64 dots in 79 instructions (8 x 8: 89) for 1024 multiply-accumulates. Registers: 16 sums,
-/// 4 of A (8), 4 to 8 of weights, 1 constant. With fewer than eight sums k is dealt to 2 or 4 chains, so one pixel of
-/// 16 columns has eight. Memory: reads round_up(kc, 4) bytes of each tap of each pixel, the panel, and biases and
-/// scales of its vectors; writes n columns of m pixels.
+/// Pixels are flipped and copied to the stack first (arm_pixels.h). 16 k of a full tile are then 64 dots in 71
+/// instructions for 1024 multiply-accumulates. Registers: 16 sums, 4 of A, 4 of weights. With fewer than eight sums k
+/// is dealt to 2 or 4 chains, so one pixel of 16 columns has eight. Memory: reads round_up(kc, 4) bytes of each tap of
+/// each pixel, the panel, and biases and scales of its vectors; writes n columns of m pixels; 17 KB of stack.
 #include <arm_neon.h>
 
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/qgemm/arm_pixels.h"
 #include "kernels/qgemm/arm_tiles.h"
 
 namespace ek {
 
-void qgemm_u8_4x16x4_neondot(const QGemmArgs& args);
+void qgemm_u8_4x64x4_neondot(const QGemmArgs& args);
 
 namespace {
 
-/// kGroups k groups of one pixel, flipped to signed.
-template <int kGroups>
-EK_INLINE int8x16_t load_a(const uint8_t* a) {
-  uint8x16_t a_u8x16;
-  if constexpr (kGroups == 4) {
-    a_u8x16 = vld1q_u8(a);
-  } else if constexpr (kGroups == 2) {
-    a_u8x16 = vcombine_u8(vld1_u8(a), vdup_n_u8(0));
-  } else {
-    uint32_t four;
-    __builtin_memcpy(&four, a, 4);
-    a_u8x16 = vreinterpretq_u8_u32(vdupq_n_u32(four));
-  }
-  return vreinterpretq_s8_u8(veorq_u8(a_u8x16, vdupq_n_u8(0x80)));
-}
-
-/// A vector of weights for each four columns, by one instruction where there are three or four; w moves on to the next.
+/// A vector of weights for each four columns, by one instruction; w moves on to the next.
 EK_INLINE void load_w(const int8_t*& w, int8x16_t (&w_s8x16)[1]) { w_s8x16[0] = vld1q_s8(w), w += 16; }
 EK_INLINE void load_w(const int8_t*& w, int8x16_t (&w_s8x16)[2]) {
-  w_s8x16[0] = vld1q_s8(w), w_s8x16[1] = vld1q_s8(w + 16), w += 32;
+  const int8x16x2_t two_s8x16 = vld1q_s8_x2(w);
+  w_s8x16[0] = two_s8x16.val[0], w_s8x16[1] = two_s8x16.val[1], w += 32;
 }
 EK_INLINE void load_w(const int8_t*& w, int8x16_t (&w_s8x16)[3]) {
   const int8x16x3_t three_s8x16 = vld1q_s8_x3(w);
@@ -65,123 +51,99 @@ template <int kLane, int MR, int V>
 EK_INLINE void dot_group(const int8x16_t (&a_s8x16)[MR], const int8_t*& w, int32x4_t (&sum_s32x4)[MR][V]) {
   int8x16_t w_s8x16[V];
   load_w(w, w_s8x16);
-  if constexpr (V != 2) {
-    EK_UNROLL
-    for (int i = MR / 2 * V; i < MR * V; ++i) after(sum_s32x4[i / V][i % V], w);
-  }
+  EK_UNROLL
+  for (int i = MR / 2 * V; i < MR * V; ++i) after(sum_s32x4[i / V][i % V], w);
   EK_UNROLL
   for (int p = 0; p < MR; ++p) {
     EK_UNROLL
     for (int v = 0; v < V; ++v) sum_s32x4[p][v] = vdotq_laneq_s32(sum_s32x4[p][v], w_s8x16[v], a_s8x16[p], kLane);
   }
-  if constexpr (V != 2) {
-    EK_UNROLL
-    for (int i = 0; i < MR / 2 * V; ++i) after(sum_s32x4[i / V][i % V], w);
-  }
-}
-
-/// kGroups k groups of all pixels, dealt to the chains of sums in turn.
-template <int kGroups, int kChains, int MR, int V>
-EK_INLINE void dot_groups(const uint8_t* const (&a)[MR], ptrdiff_t at, const int8_t*& w,
-                          int32x4_t (&sum_s32x4)[kChains][MR][V]) {
-  int8x16_t a_s8x16[MR];
   EK_UNROLL
-  for (int p = 0; p < MR; ++p) a_s8x16[p] = load_a<kGroups>(a[p] + at);
-  dot_group<0>(a_s8x16, w, sum_s32x4[0]);
-  if constexpr (kGroups > 1) dot_group<1>(a_s8x16, w, sum_s32x4[1 % kChains]);
-  if constexpr (kGroups > 2) {
-    dot_group<2>(a_s8x16, w, sum_s32x4[2 % kChains]);
-    dot_group<3>(a_s8x16, w, sum_s32x4[3 % kChains]);
-  }
+  for (int i = 0; i < MR / 2 * V; ++i) after(sum_s32x4[i / V][i % V], w);
 }
 
-/// Adds all k groups of one tap; moves w on to the next.
+/// Adds the runs of a chunk to the sums of one tile, k groups dealt to the chains in turn; moves a on to the next
+/// block.
 template <int kChains, int MR, int V>
-EK_INLINE void dot_tap(const uint8_t* const (&a)[MR], int32_t kc, const int8_t*& w,
-                       int32x4_t (&sum_s32x4)[kChains][MR][V]) {
-  const int32_t groups = (kc + 3) / 4;
-  const ptrdiff_t full = groups / 4 * 16;
-  ptrdiff_t at = 0;
-  for (; at < full; at += 16) dot_groups<4>(a, at, w, sum_s32x4);
-  if (groups & 2) {
-    dot_groups<2>(a, at, w, sum_s32x4);
-    at += 8;
+EK_INLINE void dot_runs(const Tiles& t, const uint8_t*& a, const int8_t* w, int32x4_t (&sum_s32x4)[kChains][MR][V]) {
+  const ptrdiff_t full = ptrdiff_t{t.full} * (16 * MR);
+  int8x16_t a_s8x16[MR];
+  for (int32_t run = t.runs; run > 0; --run) {
+    for (const uint8_t* const end = a + full; a != end;) {
+      load_a(a, a_s8x16);
+      dot_group<0>(a_s8x16, w, sum_s32x4[0]);
+      dot_group<1>(a_s8x16, w, sum_s32x4[1 % kChains]);
+      dot_group<2>(a_s8x16, w, sum_s32x4[2 % kChains]);
+      dot_group<3>(a_s8x16, w, sum_s32x4[3 % kChains]);
+    }
+    if (t.rest == 0) continue;
+    load_a(a, a_s8x16);
+    dot_group<0>(a_s8x16, w, sum_s32x4[0]);
+    if (t.rest > 4) dot_group<1>(a_s8x16, w, sum_s32x4[1 % kChains]);
+    if (t.rest > 8) dot_group<2>(a_s8x16, w, sum_s32x4[2 % kChains]);
   }
-  if (groups & 1) dot_groups<1>(a, at, w, sum_s32x4);
 }
 
-/// The sums of one tile, over all taps.
-template <bool kOneTap, int MR, int V>
-EK_INLINE void accumulate(const QGemmArgs& args, int32_t first, int32x4_t (&sum_s32x4)[MR][V]) {
+/// V vectors of columns from `column` on, of all blocks. kWhole: all columns are there.
+template <int MR, int V, bool kWhole>
+__attribute__((noinline)) void column_tiles(const Tiles& given, int32_t column, const OutNeon& out) {
+  const Tiles t = given;  // a copy that no store to y can change
+  const bool moved = out.moved, bounded = out.bounded;
   constexpr int kChains = MR * V >= 8 ? 1 : MR * V >= 4 ? 2 : 4;
-  int32x4_t chain_s32x4[kChains][MR][V];
-  load_bias(args, 0, chain_s32x4[0]);
-  EK_UNROLL
-  for (int c = MR * V; c < kChains * MR * V; ++c) chain_s32x4[c / (MR * V)][c / V % MR][c % V] = vdupq_n_s32(0);
-  const int8_t* w = static_cast<const int8_t*>(args.w);
-  const uint8_t* a[MR];
-  if constexpr (kOneTap) {
-    point_at(args, first, 0, 0, a);
-    dot_tap(a, args.kc, w, chain_s32x4);
-  } else {
-    for (int32_t ky = 0; ky < args.kh; ++ky) {
-      for (int32_t kx = 0; kx < args.kw; ++kx) {
-        point_at(args, first, ky, kx, a);
-        dot_tap(a, args.kc, w, chain_s32x4);
-      }
+  constexpr int kBytes = V < 3 ? (MR * V + 3) / 4 : MR;
+  const int8_t* const w = t.w + column * t.all + 4 * V * t.before;
+  const uint8_t* a = t.copy;
+  uint8_t* y = t.y + column;
+  for (int32_t block = t.blocks; block > 0; --block, y += MR * t.y_px) {
+    int32x4_t chain_s32x4[kChains][MR][V];
+    if (__builtin_expect(t.start == nullptr, 1)) {
+      load_bias(t.bias + column, chain_s32x4[0]);
+    } else {
+      load_parked(t.start + MR * column, chain_s32x4[0]);
+    }
+    EK_UNROLL
+    for (int c = MR * V; c < kChains * MR * V; ++c) chain_s32x4[c / (MR * V)][c / V % MR][c % V] = vdupq_n_s32(0);
+    dot_runs(t, a, w, chain_s32x4);
+    int32x4_t sum_s32x4[MR][V];
+    EK_UNROLL
+    for (int i = 0; i < MR * V; ++i) {
+      int32x4_t& sum = sum_s32x4[i / V][i % V];
+      sum = chain_s32x4[0][i / V][i % V];
+      EK_UNROLL
+      for (int c = 1; c < kChains; ++c) sum = vaddq_s32(sum, chain_s32x4[c][i / V][i % V]);
+    }
+    if (__builtin_expect(t.parked != nullptr, 0)) {
+      park(sum_s32x4, t.parked + MR * column);
+      continue;
+    }
+    uint8x16_t y_u8x16[kBytes];
+    requantise(t.scale + column, sum_s32x4, {out.clip, moved, bounded}, y_u8x16);
+    if (kWhole) {
+      store_whole<MR, V>(y, t.y_px, y_u8x16);
+    } else {
+      store_bytes<MR, V>(y, t.y_px, t.n - column, y_u8x16);
     }
   }
-  EK_UNROLL
-  for (int i = 0; i < MR * V; ++i) {
-    int32x4_t& sum = sum_s32x4[i / V][i % V];
-    sum = chain_s32x4[0][i / V][i % V];
-    EK_UNROLL
-    for (int c = 1; c < kChains; ++c) sum = vaddq_s32(sum, chain_s32x4[c][i / V][i % V]);
-  }
 }
 
-/// Tiles of MR pixels as long as pixels are left for one. Returns the pixels done.
-template <bool kOneTap, int MR, int V>
-int32_t tiles(const QGemmArgs& given, int32_t first) {
-  const QGemmArgs args = given;  // a copy that no store to y can change
-  ClipNeon clip = load_clip_neon(args.out);
-  for (; first + MR <= args.m; first += MR) {
-    int32x4_t sum_s32x4[MR][V];
-    accumulate<kOneTap>(args, first, sum_s32x4);
-    in_memory(clip);
-    store_tile(args, args.y + first * args.y_px, 0, args.n, sum_s32x4, clip);
-  }
-  return first;
-}
+struct Dot {
+  static constexpr int32_t kKr = 4;
 
-template <bool kOneTap, int V>
-void strip(const QGemmArgs& args) {
-  int32_t first = 0;
-  if constexpr (V < 3) first = tiles<kOneTap, 8, V>(args, first);
-  first = tiles<kOneTap, 4, V>(args, first);
-  switch (args.m - first) {
-    case 3:
-      tiles<kOneTap, 3, V>(args, first);
-      return;
-    case 2:
-      tiles<kOneTap, 2, V>(args, first);
-      return;
-    case 1:
-      tiles<kOneTap, 1, V>(args, first);
-      return;
-    default:
-      return;
+  template <int MR>
+  static EK_MEMBER void columns(const Tiles& t, const OutNeon& out) {
+    int32_t column = 0;
+    for (; column + 16 <= t.n; column += 16) column_tiles<MR, 4, true>(t, column, out);
+    if (column == t.n) return;
+    const int32_t vectors = (t.n - column + 3) / 4;
+    if (vectors == 4) return column_tiles<MR, 4, false>(t, column, out);
+    if (vectors == 3) return column_tiles<MR, 3, false>(t, column, out);
+    if (vectors == 2) return column_tiles<MR, 2, false>(t, column, out);
+    column_tiles<MR, 1, false>(t, column, out);
   }
-}
-
-using StripFn = void (*)(const QGemmArgs& args);
-constexpr StripFn kStrips[2][4] = {
-    {strip<false, 1>, strip<false, 2>, strip<false, 3>, strip<false, 4>},
-    {strip<true, 1>, strip<true, 2>, strip<true, 3>, strip<true, 4>},
 };
 
 }  // namespace
 
-void qgemm_u8_4x16x4_neondot(const QGemmArgs& args) { kStrips[args.kh * args.kw == 1][(args.n - 1) / 4](args); }
+void qgemm_u8_4x64x4_neondot(const QGemmArgs& args) { run<Dot>(args); }
 
 }  // namespace ek

@@ -141,13 +141,15 @@ EK_INLINE void store(const QGemmArgs& args, uint8_t* y, int32_t column, int32_t 
     for (int i = 0; i < 2 * kTogether; ++i, y += y_px) {
       if (2 * p + i >= 2 * kPairs - 1 && 2 * p + i >= pixels) return;
       if (n < kBytes) {
-        store_piece<C / 2>(y, part_u8x16[i % 2], i / 2, n);
+        uint8_t bytes[32];
+        vst1q_u8(bytes, part_u8x16[i % 2]);
+        store_pieces(y, 0, n, bytes + kBytes * (i / 2), 1, 0);
       } else if (i / 2 == 0) {
-        store_part<C / 2, 0>(y, part_u8x16[i % 2]);
+        store_part<C / 2>(y, part_u8x16[i % 2], 0);
       } else if (i / 2 == 1) {
-        store_part<C / 2, 1>(y, part_u8x16[i % 2]);
+        store_part<C / 2>(y, part_u8x16[i % 2], 1);
       } else if constexpr (C == 2) {
-        i / 2 == 2 ? store_part<1, 2>(y, part_u8x16[i % 2]) : store_part<1, 3>(y, part_u8x16[i % 2]);
+        store_part<1>(y, part_u8x16[i % 2], i / 2);
       }
     }
   }

@@ -19,15 +19,37 @@ EK_INLINE void after(int32x4_t& sum_s32x4, const int8_t*& w) { __asm__("" : "+r"
 /// The same of weights already loaded: keeps apart what is multiplied by one vector and by the next.
 EK_INLINE void after(int32x4_t& sum_s32x4, int8x16_t& w_s8x16) { __asm__("" : "+w"(w_s8x16), "+w"(sum_s32x4)); }
 
-/// Every pixel's sums begin with the bias.
+/// Says that p is known no earlier than here, so that compilers neither load ahead nor keep addresses derived from it.
+template <typename T>
+EK_INLINE T* fresh(T* p) {
+  __asm__ volatile("" : "+r"(p));
+  return p;
+}
+
+/// The sums of a tile begin with the bias, loaded anew for each pixel rather than copied: two registers at a time.
 template <int MR, int V>
-EK_INLINE void load_bias(const QGemmArgs& args, int32_t column, int32x4_t (&sum_s32x4)[MR][V]) {
+EK_INLINE void load_bias(const int32_t* bias, int32x4_t (&sum_s32x4)[MR][V]) {
   EK_UNROLL
-  for (int v = 0; v < V; ++v) {
-    const int32x4_t bias_s32x4 = vld1q_s32(args.bias + column + 4 * v);
+  for (int p = 0; p < MR; ++p) {
+    const int32_t* const from = fresh(bias);
     EK_UNROLL
-    for (int p = 0; p < MR; ++p) sum_s32x4[p][v] = bias_s32x4;
+    for (int v = 0; v < V; ++v) sum_s32x4[p][v] = vld1q_s32(from + 4 * v);
   }
+}
+
+/// The sums of a tile where another chunk of k goes on with them.
+template <int MR, int V>
+EK_INLINE void park(const int32x4_t (&sum_s32x4)[MR][V], int32_t* parked) {
+  int32_t* const to = fresh(parked);
+  EK_UNROLL
+  for (int i = 0; i < MR * V; ++i) vst1q_s32(to + 4 * i, sum_s32x4[i / V][i % V]);
+}
+
+template <int MR, int V>
+EK_INLINE void load_parked(const int32_t* parked, int32x4_t (&sum_s32x4)[MR][V]) {
+  const int32_t* const from = fresh(parked);
+  EK_UNROLL
+  for (int i = 0; i < MR * V; ++i) sum_s32x4[i / V][i % V] = vld1q_s32(from + 4 * i);
 }
 
 /// Where tap (ky, kx) of MR pixels begins.
@@ -41,83 +63,106 @@ EK_INLINE void point_at(const QGemmArgs& args, int32_t first, int32_t ky, int32_
 EK_INLINE void in_memory(ClipNeon& clip) { __asm__("" : "+m"(clip)); }
 
 /// One of the pixels that share a vector of bytes; its columns are all there.
-template <int V, int kPart>
-EK_INLINE void store_part(uint8_t* y, uint8x16_t y_u8x16) {
+template <int V>
+EK_INLINE void store_part(uint8_t* y, uint8x16_t y_u8x16, int part) {
   if constexpr (V == 1) {
-    const uint32_t four = vgetq_lane_u32(vreinterpretq_u32_u8(y_u8x16), kPart);
+    const uint32x4_t y_u32x4 = vreinterpretq_u32_u8(y_u8x16);
+    const uint32_t four = part == 0   ? vgetq_lane_u32(y_u32x4, 0)
+                          : part == 1 ? vgetq_lane_u32(y_u32x4, 1)
+                          : part == 2 ? vgetq_lane_u32(y_u32x4, 2)
+                                      : vgetq_lane_u32(y_u32x4, 3);
     __builtin_memcpy(y, &four, 4);
   } else if constexpr (V == 2) {
-    const uint64_t eight = vgetq_lane_u64(vreinterpretq_u64_u8(y_u8x16), kPart);
+    const uint64x2_t y_u64x2 = vreinterpretq_u64_u8(y_u8x16);
+    const uint64_t eight = part == 0 ? vgetq_lane_u64(y_u64x2, 0) : vgetq_lane_u64(y_u64x2, 1);
     __builtin_memcpy(y, &eight, 8);
   } else {
     vst1q_u8(y, y_u8x16);
   }
 }
 
-/// The same where columns end within a vector.
-template <int V>
-EK_INLINE void store_piece(uint8_t* y, uint8x16_t y_u8x16, int part, int32_t n) {
-  uint8_t bytes[16];
-  vst1q_u8(bytes, y_u8x16);
-  const uint8_t* from = bytes + (V < 3 ? 4 * V * part : 0);
-  if (V > 2 && n & 8) {
-    __builtin_memcpy(y, from, 8);
-    y += 8, from += 8;
-  }
-  if (V > 1 && n & 4) {
-    __builtin_memcpy(y, from, 4);
-    y += 4, from += 4;
-  }
-  if (n & 2) {
-    __builtin_memcpy(y, from, 2);
-    y += 2, from += 2;
-  }
-  if (n & 1) *y = *from;
+/// Stores n bytes, at most 16, of each of `pixels` pixels, `pitch` bytes from one to the next. Reads 16 of each.
+__attribute__((noinline)) void store_pieces(uint8_t* y, ptrdiff_t y_px, int32_t n, const uint8_t* bytes, int32_t pixels,
+                                            ptrdiff_t pitch) {
+  for (; pixels > 0; --pixels, y += y_px, bytes += pitch) store_u8x16(y, vld1q_u8(bytes), n);
 }
 
-/// Requantises and stores a tile at y, which is its first pixel's first column, n columns of it.
-template <int MR, int V>
-EK_INLINE void store_tile(const QGemmArgs& args, uint8_t* y, int32_t column, int32_t n,
-                          const int32x4_t (&sum_s32x4)[MR][V], const ClipNeon& clip) {
-  constexpr int kTogether = V < 3 ? 4 / V : 1;  // pixels of a vector of bytes
-  constexpr int kBytes = (MR + kTogether - 1) / kTogether;
-  float32x4_t scale_f32x4[V];
+/// How a call's outputs are clipped, made once and kept in memory: the loop over k needs the registers.
+struct OutNeon {
+  const ClipNeon& clip;
+  bool moved, bounded;  ///< zero is not 0; some byte is out of bounds. Without either, saturating is all there is to do
+};
+
+EK_INLINE OutNeon out_neon(const Requant& out, const ClipNeon& clip) {
+  const int32_t lo = static_cast<int32_t>(out.lo) + out.zero, hi = static_cast<int32_t>(out.hi) + out.zero;
+  return {clip, out.zero != 0, lo > 0 || hi < 255};
+}
+
+/// Four vectors of rounded outputs each to 16 bytes. The branches cost less than what they leave out: most layers end
+/// in a ReLU at byte 0, or have no bounds at all.
+template <int kBytes>
+EK_INLINE void bytes_of(const int32x4_t (&q_s32x4)[kBytes][4], const OutNeon& out, uint8x16_t (&y_u8x16)[kBytes]) {
+  int16x8_t q_s16x8[kBytes][2];
   EK_UNROLL
-  for (int v = 0; v < V; ++v) scale_f32x4[v] = vld1q_f32(args.scale + column + 4 * v);
-  uint8x16_t y_u8x16[kBytes];
-  EK_UNROLL
-  for (int b = 0; b < kBytes; ++b) {
-    int32x4_t q_s32x4[4];
-    EK_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      // What stands in for a missing pixel or vector is not stored.
-      const int p = b * kTogether + (V < 3 ? i / V : 0), v = V < 3 ? i % V : i;
-      q_s32x4[i] = p < MR && v < V ? round_s32x4(sum_s32x4[p < MR ? p : 0][v < V ? v : 0], scale_f32x4[v < V ? v : 0])
-                                   : q_s32x4[i - 1];
-    }
-    y_u8x16[b] = clipped_u8x16(q_s32x4[0], q_s32x4[1], q_s32x4[2], q_s32x4[3], clip);
+  for (int i = 0; i < 2 * kBytes; ++i) {
+    const int32x4_t(&four)[4] = q_s32x4[i / 2];
+    q_s16x8[i / 2][i % 2] = vqmovn_high_s32(vqmovn_s32(four[i % 2 * 2]), four[i % 2 * 2 + 1]);
   }
-  const ptrdiff_t y_px = args.y_px;
-  if (n >= 4 * V && V != 3) {
+  if (__builtin_expect(out.moved, 1)) {
+    EK_UNROLL
+    for (int i = 0; i < 2 * kBytes; ++i) {
+      q_s16x8[i / 2][i % 2] = vqaddq_s16(q_s16x8[i / 2][i % 2], out.clip.zero_s16x8);
+    }
+  }
+  EK_UNROLL
+  for (int b = 0; b < kBytes; ++b) y_u8x16[b] = vqmovun_high_s16(vqmovun_s16(q_s16x8[b][0]), q_s16x8[b][1]);
+  if (out.bounded) {
     EK_UNROLL
     for (int b = 0; b < kBytes; ++b) {
-      store_part<V, 0>(y, y_u8x16[b]);
-      y += y_px;
-      if constexpr (V < 3) {
-        if (b * kTogether + 1 < MR) store_part<V, 1>(y, y_u8x16[b]);
-        y += y_px;
-      }
-      if constexpr (V == 1) {
-        if (b * kTogether + 2 < MR) store_part<V, 2>(y, y_u8x16[b]);
-        y += y_px;
-        if (b * kTogether + 3 < MR) store_part<V, 3>(y, y_u8x16[b]);
-        y += y_px;
-      }
+      y_u8x16[b] = vminq_u8(vmaxq_u8(y_u8x16[b], out.clip.lo_u8x16), out.clip.hi_u8x16);
     }
-    return;
   }
+}
+
+/// Stores a tile whose columns are all there.
+template <int MR, int V, int kBytes>
+EK_INLINE void store_whole(uint8_t* y, ptrdiff_t y_px, const uint8x16_t (&y_u8x16)[kBytes]) {
+  constexpr int kTogether = V < 3 ? 4 / V : 1;
   EK_UNROLL
-  for (int p = 0; p < MR; ++p, y += y_px) store_piece<V>(y, y_u8x16[p / kTogether], p % kTogether, n);
+  for (int p = 0; p < MR; p += 2, y += 2 * y_px) {
+    store_part<V>(y, y_u8x16[p / kTogether], p % kTogether);
+    if (p + 1 < MR) store_part<V>(y + y_px, y_u8x16[(p + 1) / kTogether], (p + 1) % kTogether);
+  }
+}
+
+/// Stores n columns of a tile.
+template <int MR, int V, int kBytes>
+EK_INLINE void store_bytes(uint8_t* y, ptrdiff_t y_px, int32_t n, const uint8x16_t (&y_u8x16)[kBytes]) {
+  if (n >= 4 * V && V != 3) return store_whole<MR, V>(y, y_px, y_u8x16);
+  uint8_t bytes[16 * kBytes + 16];
+  EK_UNROLL
+  for (int b = 0; b < kBytes; ++b) vst1q_u8(bytes + 16 * b, y_u8x16[b]);
+  store_pieces(y, y_px, n < 4 * V ? n : 4 * V, bytes, MR, V < 3 ? 4 * V : 16);
+}
+
+/// Requantises a tile: vectors of bytes, each 16 columns of one pixel, 8 of two or 4 of four.
+template <int MR, int V, int kBytes>
+EK_INLINE void requantise(const float* scale, const int32x4_t (&sum_s32x4)[MR][V], const OutNeon& out,
+                          uint8x16_t (&y_u8x16)[kBytes]) {
+  constexpr int kTogether = V < 3 ? 4 / V : 1;  // pixels of a vector of bytes
+  float32x4_t scale_f32x4[V];
+  EK_UNROLL
+  for (int v = 0; v < V; ++v) scale_f32x4[v] = vld1q_f32(scale + 4 * v);
+  int32x4_t q_s32x4[kBytes][4];
+  EK_UNROLL
+  for (int i = 0; i < 4 * kBytes; ++i) {
+    // What stands in for a missing pixel or vector is not stored.
+    const int b = i / 4, at = i % 4;
+    const int p = b * kTogether + (V < 3 ? at / V : 0), v = V < 3 ? at % V : at;
+    q_s32x4[b][at] = p < MR && v < V ? round_s32x4(sum_s32x4[p < MR ? p : 0][v < V ? v : 0], scale_f32x4[v < V ? v : 0])
+                                     : q_s32x4[b][at - 1];
+  }
+  bytes_of(q_s32x4, out, y_u8x16);
 }
 
 }  // namespace

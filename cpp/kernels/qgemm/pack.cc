@@ -2,6 +2,7 @@
 /// Packing of weights at load time; one loop serves every row of the table.
 ///
 ///   panel[ky][kx][k / KR][column][k % KR], columns rounded up to a vector, k to KR, both with zeros
+///   panel[column / block][ky][kx][k / KR][column % block][k % KR] where a row's tiles are narrower than its panel
 ///
 /// For KR = 4 and 16 lanes one vector of the panel is one k group of 16 columns:
 ///   [ n0: k0 k1 k2 k3 | n1: k0 k1 k2 k3 | … | n15: k0 k1 k2 k3 ]
@@ -34,16 +35,30 @@ uint32_t weight_terms(const Taps& taps, const int8_t* w) {
   return sum;
 }
 
+/// Where a column's block of the panel begins, in elements, and how wide it is.
+struct Block {
+  size_t at;
+  int32_t first, width;
+};
+
+Block block_of(const QGemmKernel& kernel, const Taps& taps, int32_t column, int32_t width) {
+  const int32_t block = kernel.block != 0 ? kernel.block : width;
+  const int32_t first = column / block * block;
+  const size_t depth = static_cast<size_t>(taps.count) * static_cast<size_t>(taps.padded);
+  return {static_cast<size_t>(first) * depth, first, width - first < block ? width - first : block};
+}
+
 template <typename Element>
 void pack_column(const QGemmKernel& kernel, const Taps& taps, const int8_t* w, int32_t column, int32_t width,
                  Element* panel) {
   const int32_t together = kernel.a_terms != nullptr ? kernel.kr / 2 : kernel.kr;  // elements of a column side by side
+  const Block block = block_of(kernel, taps, column, width);
   for (int32_t tap = 0; tap < taps.count; ++tap) {
     for (int32_t k = 0; k < taps.length; ++k) {
       const size_t group =
           static_cast<size_t>(tap) * static_cast<size_t>(taps.padded / together) + static_cast<size_t>(k / together);
-      const size_t lane = group * static_cast<size_t>(width) + static_cast<size_t>(column);
-      panel[lane * static_cast<size_t>(together) + static_cast<size_t>(k % together)] = *w++;
+      const size_t lane = group * static_cast<size_t>(block.width) + static_cast<size_t>(column - block.first);
+      panel[block.at + lane * static_cast<size_t>(together) + static_cast<size_t>(k % together)] = *w++;
     }
   }
 }

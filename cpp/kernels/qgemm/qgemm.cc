@@ -21,12 +21,17 @@ namespace {
 struct Operands {
   Elem a, weights;
   ATermsFn a_terms = nullptr;
+  int32_t block = 0;
 };
 [[maybe_unused]] constexpr Operands kU8 = {Elem::kU8, Elem::kU8};
 [[maybe_unused]] constexpr Operands kS16 = {Elem::kS16, Elem::kS16};
 [[maybe_unused]] constexpr Operands kS16S8 = {Elem::kS16, Elem::kU8};
 #if defined(EK_ARCH_X86)
 constexpr Operands kS16Inner = {Elem::kS16, Elem::kS16, a_terms_avx2};
+#endif
+#if defined(EK_ARCH_ARM)
+constexpr Operands kU8By4 = {Elem::kU8, Elem::kU8, nullptr, 4};
+constexpr Operands kU8By16 = {Elem::kU8, Elem::kU8, nullptr, 16};
 #endif
 
 // Every x86 row keeps int32 sums exact for every int8 weight, -128 included, and takes any m, n and k. Those of AVX-512
@@ -131,20 +136,27 @@ double cycles_neoni8mm(const QGemmProblem& problem) {
   const double copy = 0.07 * whole.m * problem.k * ceil_div(problem.n, 64);
   return copy + predict({8, 64, 8, 4, 2.0, 3.0, 3.2, 8.0}, whole);
 }
-// The rates of cortex-a76 and neoverse-n1 by llvm-mca; requantising 16 outputs takes 22 instructions on two pipes.
-double cycles_neondot(const QGemmProblem& problem) { return predict({4, 16, 4, 4, 1.72, 2.0, 3.0, 14.0}, problem); }
-// Those of cortex-a72: an SMULL or SMLAL2 per cycle beside a SADALP, or two SMULL and two SADALP with other work
-// between.
-double cycles_neon(const QGemmProblem& problem) { return predict({4, 16, 16, 4, 0.125, 1.0, 3.0, 20.0}, problem); }
-double cycles_neon_alone(const QGemmProblem& problem) { return predict({4, 8, 16, 4, 0.117, 1.0, 3.0, 20.0}, problem); }
+/// Of a row that copies its pixels for each panel of `columns`.
+double copied(const Rates& row, const QGemmProblem& problem, int32_t columns) {
+  return 0.05 * problem.m * problem.k * ceil_div(problem.n, columns) + predict(row, problem);
+}
+// The rates of cortex-a76 and neoverse-n1 by llvm-mca; requantising 16 outputs takes 18 to 22 instructions on two
+// pipes.
+double cycles_neondot(const QGemmProblem& problem) { return copied({4, 16, 4, 4, 2.0, 2.0, 2.8, 10.0}, problem, 64); }
+// Those of cortex-a72: an SMULL or SMLAL2 per cycle beside a SADALP, or two SMULL and two SADALP.
+double cycles_neon(const QGemmProblem& problem) { return copied({4, 16, 16, 4, 0.125, 1.0, 3.0, 16.0}, problem, 64); }
+double cycles_neon_alone(const QGemmProblem& problem) {
+  return copied({4, 16, 16, 4, 0.124, 1.0, 3.0, 16.0}, problem, 32);
+}
 #endif
 double cycles_scalar(const QGemmProblem& problem) { return predict({4, 8, 1, 8, 0.4, 2.0, 45.0, 16.0}, problem); }
 
 }  // namespace
 
 const QGemmKernel kQGemmKernels[] = {
-#define EK_QGEMM_KERNEL(name, isa, elem, a_zero, mr, nr, kr, lanes, fits, cycles) \
-  {{#name, "qgemm", isa}, mr, nr, kr, lanes, elem.a, elem.weights, a_zero, fits, cycles, name, elem.a_terms},
+#define EK_QGEMM_KERNEL(name, isa, elem, a_zero, mr, nr, kr, lanes, fits, cycles)                     \
+  {{#name, "qgemm", isa}, mr,        nr, kr, lanes, elem.a, elem.weights, a_zero, fits, cycles, name, \
+   elem.a_terms,          elem.block},
 #include "kernels/qgemm/kernels.def"
 #undef EK_QGEMM_KERNEL
 };

@@ -60,6 +60,7 @@ struct QGemmKernel {
   double (*cycles)(const QGemmProblem& problem);  ///< predicted, for one strip
   QGemmFn run;
   ATermsFn a_terms = nullptr;  ///< null: none; else the weights' own share is in the packed bias
+  int32_t block = 0;  ///< columns that lie together in a panel, all taps of them before the next; 0: all
 };
 
 /// The deepest K, each tap rounded up to 8, of rows that copy pixels in pairs to the stack first: 3 x 3 x 512.
@@ -83,6 +84,7 @@ size_t qgemm_panel_bytes(const QGemmKernel& kernel, int32_t kh, int32_t kw, int3
 ///   [ky][kx][k / KR][column, rounded up to lanes][KR], zero padded; int8, or int16 for rows that
 /// multiply s16 by s16. Rows with `a_terms` (KR 4) have the first pairs of all columns before the second ones:
 ///   [ky][kx][k / 4][pair][column, rounded up to lanes][2].
+/// Rows with a `block` have such a panel for each `block` columns, one behind the other.
 /// A caller whose kw * kc elements are dense gives kw = 1 and kc = kw * kc.
 /// Also writes nr entries of bias (folded with the biased input zero point `input_zero`) and scale.
 void qgemm_pack(const QGemmKernel& kernel, const int8_t* w, int32_t kh, int32_t kw, int32_t kc, const int32_t* bias,
