@@ -19,10 +19,10 @@ EK_INLINE int32_t load_s32(const void* p) {
   return value;
 }
 
-/// Says that `p` is in a register here. Without it compilers derive the addresses of unrolled steps from each other, or
-/// all ahead, and run out of registers.
+/// Says that `p`, an address or an offset, is in a register here. Without it compilers derive the addresses of unrolled
+/// steps from each other, or all ahead, and run out of registers.
 template <typename T>
-EK_INLINE T* in_register(T* p) {
+EK_INLINE T in_register(T p) {
   __asm__("" : "+r"(p));
   return p;
 }
