@@ -14,6 +14,8 @@ namespace {
 
 /// Says that `v` is in a register here, so that GCC does not carry sums through memory across the next branch.
 EK_INLINE void hold(int32x4_t& v) { __asm__("" : "+w"(v)); }
+EK_INLINE void hold(ptrdiff_t& v) { __asm__("" : "+r"(v)); }
+EK_INLINE void hold(uint8_t*& v) { __asm__("" : "+r"(v)); }
 
 EK_INLINE int32x4_t round_s32x4(int32x4_t sum_s32x4, const float* scale) {
   return ek::round_s32x4(sum_s32x4, vld1q_f32(scale));
@@ -30,6 +32,13 @@ EK_INLINE uint8x16_t clipped_u8x16(const int32x4_t (&q_s32x4)[4], const ClipNeon
   const int16x8_t cd_s16x8 = vqmovn_high_s32(vqmovn_s32(q_s32x4[2]), q_s32x4[3]);
   if (kPlain) return vqmovun_high_s16(vqmovun_s16(ab_s16x8), cd_s16x8);
   return ek::clipped_u8x16(ab_s16x8, cd_s16x8, *in_register(&clip));
+}
+
+/// The same of even ones 0..6 and 8..14 and odd ones 1..7 and 9..15.
+template <bool kPlain>
+EK_INLINE uint8x16_t alternating_u8x16(const int32x4_t (&q_s32x4)[4], const ClipNeon& clip) {
+  const uint8x16_t order_u8x16 = {0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15};
+  return vqtbl1q_u8(clipped_u8x16<kPlain>(q_s32x4, clip), order_u8x16);
 }
 
 }  // namespace

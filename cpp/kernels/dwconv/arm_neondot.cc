@@ -1,28 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-/// dwconv for NEON with dot products: 3x3, strides 1 and 2, 16 channels at a time. The loop is in block.h.
+/// dwconv for NEON with dot products: 3x3, strides 1 and 2, 16 channels at a time.
 ///
 ///   y(x, c) = requant(bias(c) + sum over ky, kx of rows[ky][(x*s + kx)*px + c] * w(ky, kx, c), scale(c))
 ///
 ///   instruction                     per cycle: A55  N1  N2    for 16 outputs, stride 1 / 2
 ///   EOR    16b                                  2    2   4    bytes to signed ones                  3 / 6
-///   ZIP1, ZIP2  16b, 8h                         1    2   4    interleave three rows                 8 / 16
-///   SDOT   4s, 16b, 16b                         1    2   4    4 taps of 4 channels                 12 / 12
+///   TRN1, TRN2  16b                             1    2   4    rows 0 and 1, even and odd channels   2 / 4
+///   ZIP1, ZIP2  8h                              1    2   4    and row 2                             4 / 8
+///   SDOT   4s, 16b, 16b                         1    2   4    3 taps of 4 channels                 12 / 12
 ///   SCVTF, FMUL, FCVTNS .. SQXTUN2              1    2   2    requantise                           18 / 18
-///   LDR, LDP q                                  1    2   2    rows, bias, scale                     7 / 10
+///   TBL    16b, one register                    1    2   2    bytes in order                        1 / 1
+///   LDR, LDP, STR q                             1    2   2    rows, bias, scale, bytes              8 / 11
 ///
-/// 56 and 72 instructions with steps, 4 more where the output's bytes are clipped. Registers hold the 12 vectors of
-/// weights, 8 sums under way and what one column makes of them.
-/// SDOT multiplies signed by signed: u * w = (u ^ 0x80 as s8) * w + 128 * w, and the packed bias holds the second term
-/// (form kSignedDots). An int32 lane wraps modulo 2^32; the true sum fits int32 (proved by the verifier).
+/// A lane has rows 0 and 1 of its channel, and then row 2 of an even channel and the odd one behind it, as they stand
+/// in memory: each under its own place of the weights, the other under 0 (form kSignedDots). Registers hold the 12
+/// vectors of weights, 8 sums under way and what one column makes of them: an interleaved column is added to every
+/// output it touches. 51 and 65 instructions with steps, 51 for 8 channels, 7 more where the bytes are clipped.
+/// SDOT multiplies signed by signed: u * w = (u ^ 0x80 as s8) * w + 128 * w, and the packed bias holds the second term.
+/// An int32 lane wraps modulo 2^32; the true sum fits int32 (proved by the verifier).
+/// Memory: reads up to 15 bytes behind a pixel's last channel (arena slack; under weights of 0, not stored), packed
+/// weights, bias and scale. Writes m x c bytes.
 #include <arm_neon.h>
 
 #include <cstddef>
 #include <cstdint>
 
-// clang-format off: rows.h builds on what arm_bytes.h defines
 #include "kernels/dwconv/arm_bytes.h"
-#include "kernels/dwconv/rows.h"
-// clang-format on
 
 namespace ek {
 
@@ -30,75 +33,200 @@ void dwconv_u8_3x3_neondot(const DwConvArgs& args);
 
 namespace {
 
-/// Whole blocks or the last channels; weights in registers or not; nothing to clip but what saturates.
-template <bool kWhole, bool kHeld, bool kPlain>
-struct NeonDot {
-  using Vector = int32x4_t;
-  using Mask = int32_t;
-  using Rounding = ClipNeon;  ///< products are below 2^30 (fits)
-  static constexpr int kLanes = 4;
-  static constexpr bool kHolds = kHeld;
+constexpr int kBlock = 16;
 
-  /// Bytes of rows 0, 1 and of rows 2, 3 alternating, of channels 0..7 and then of 8..15.
-  template <int N>
-  struct Taps {
-    int16x8_t v[N];
-  };
-
-  static EK_MEMBER Vector load(const void* p) { return vld1q_s32(static_cast<const int32_t*>(p)); }
-  static EK_MEMBER Mask first(int32_t n) { return n; }
-  static EK_MEMBER Rounding rounding(const Requant& out) { return load_clip_neon(out); }
-  static EK_MEMBER int8x16_t flipped(const uint8_t* p) {
-    return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(p), vdupq_n_u8(0x80)));
-  }
-
-  template <int K>
-  static EK_MEMBER void interleave(const uint8_t* const (&row)[4], Taps<4>& taps) {
-    const int8x16_t a_s8x16 = flipped(row[0]), b_s8x16 = flipped(row[1]), c_s8x16 = flipped(row[2]);
-    const int8x16_t d_s8x16 = K == 3 ? c_s8x16 : flipped(row[3]);
-    taps.v[0] = vreinterpretq_s16_s8(vzip1q_s8(a_s8x16, b_s8x16));
-    taps.v[1] = vreinterpretq_s16_s8(vzip1q_s8(c_s8x16, d_s8x16));
-    taps.v[2] = vreinterpretq_s16_s8(vzip2q_s8(a_s8x16, b_s8x16));
-    taps.v[3] = vreinterpretq_s16_s8(vzip2q_s8(c_s8x16, d_s8x16));
-  }
-
-  static EK_MEMBER int8x16_t vector(const Taps<4>& taps, int j) {
-    const int16x8_t ab_s8x16 = taps.v[j / 2 * 2], cd_s8x16 = taps.v[j / 2 * 2 + 1];
-    return vreinterpretq_s8_s16(j % 2 == 0 ? vzip1q_s16(ab_s8x16, cd_s8x16) : vzip2q_s16(ab_s8x16, cd_s8x16));
-  }
-
-  static EK_MEMBER Vector dot(Vector sum_s32x4, int8x16_t taps_s8x16, Vector w_s8x16) {
-    return vdotq_s32(sum_s32x4, taps_s8x16, vreinterpretq_s8_s32(w_s8x16));
-  }
-
-  static EK_MEMBER Vector round(Vector sum_s32x4, const float* scale, const Rounding&) {
-    return round_s32x4(sum_s32x4, scale);
-  }
-
-  static EK_MEMBER void store(uint8_t* y, Mask valid, const Vector (&q)[4], const Rounding& r) {
-    store_u8x16(y, clipped_u8x16<kPlain>(q, r), kWhole ? 16 : valid);
-  }
-
-  static EK_MEMBER void store_half(uint8_t* y, const Vector (&q)[4], const Rounding& r) {
-    vst1_u8(y, vget_low_u8(clipped_u8x16<kPlain>(q, r)));
-  }
+/// A vector of each: even channels 0..6 and 8..14, odd channels 1..7 and 9..15.
+struct Lanes {
+  int32x4_t v[4];
+};
+struct Column {
+  int8x16_t v[4];
 };
 
-template <int K, int S, bool kPlain>
+/// Where the columns and outputs of one turn of the loop are, kLive outputs, and how many turns there are. Pointers
+/// stay, and one offset for all moves: by a turn at stride 1, by an output at stride 2.
+template <int S>
+struct Walk {
+  static constexpr int kLive = 4 - S;  ///< outputs that one column touches
+  static constexpr int kSets = S == 1 ? kLive : 2;
+
+  const uint8_t* row[3];
+  const uint8_t* next[kSets][3];  ///< columns 3 - S and on
+  uint8_t* y[kLive];
+  ptrdiff_t in_step, y_step;
+  int32_t turns, rest;
+};
+
+/// A block of channels on its way.
+struct Block {
+  ptrdiff_t at, y_at;
+  const int32_t* bias;
+  const float* scale;
+  int32_t valid;  ///< channels to store
+};
+
+template <int S>
+EK_INLINE Walk<S> walk_of(const DwConvArgs& args) {
+  Walk<S> k;
+  EK_UNROLL
+  for (int ky = 0; ky < 3; ++ky) {
+    k.row[ky] = args.rows[ky];
+    EK_UNROLL
+    for (int i = 0; i < k.kSets; ++i) k.next[i][ky] = in_register(args.rows[ky] + (3 - S + i) * args.in_px);
+  }
+  EK_UNROLL
+  for (int o = 0; o < k.kLive; ++o) k.y[o] = in_register(args.y + o * args.y_px);
+  k.in_step = (S == 1 ? k.kLive : 2) * args.in_px;
+  k.y_step = k.kLive * args.y_px;
+  k.turns = args.m / k.kLive;
+  k.rest = args.m % k.kLive;
+  return k;
+}
+
+EK_INLINE int8x16_t flipped(const uint8_t* p) { return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(p), vdupq_n_u8(0x80))); }
+
+EK_INLINE Column load_column(const uint8_t* const (&row)[3], ptrdiff_t at) {
+  const int8x16_t first_s8x16 = flipped(row[0] + at), second_s8x16 = flipped(row[1] + at);
+  const int16x8_t third_s8x16 = vreinterpretq_s16_s8(flipped(row[2] + at));
+  const int16x8_t even_s8x16 = vreinterpretq_s16_s8(vtrn1q_s8(first_s8x16, second_s8x16));
+  const int16x8_t odd_s8x16 = vreinterpretq_s16_s8(vtrn2q_s8(first_s8x16, second_s8x16));
+  return {{vreinterpretq_s8_s16(vzip1q_s16(even_s8x16, third_s8x16)),
+           vreinterpretq_s8_s16(vzip2q_s16(even_s8x16, third_s8x16)),
+           vreinterpretq_s8_s16(vzip1q_s16(odd_s8x16, third_s8x16)),
+           vreinterpretq_s8_s16(vzip2q_s16(odd_s8x16, third_s8x16))}};
+}
+
+/// Adds column kRel, counted from the first tap of the next output, to the outputs it touches. The sum of the next
+/// output is sum[kPhase]; the sums of those behind it follow, modulo kLive.
+template <int S, int kRel, int kPhase, int kLive>
+EK_INLINE void add_column(Lanes (&sum)[kLive], const Block& b, const Column& column, const Column (&w)[3]) {
+  EK_UNROLL
+  for (int j = 0; j < 4; ++j) {
+    EK_UNROLL
+    for (int o = 0; o < kLive; ++o) {
+      const int kx = kRel - o * S;
+      if (kx < 0 || kx >= 3) continue;
+      int32x4_t& acc_s32x4 = sum[(o + kPhase) % kLive].v[j];
+      if (kx == 0) acc_s32x4 = vld1q_s32(b.bias + 4 * j);
+      acc_s32x4 = vdotq_s32(acc_s32x4, column.v[j], w[kx].v[j]);
+    }
+  }
+}
+
+template <bool kWhole, bool kPlain>
+EK_INLINE void finish(uint8_t* y, const Lanes& sum, const Block& b, const ClipNeon& clip) {
+  int32x4_t q_s32x4[4];
+  EK_UNROLL
+  for (int j = 0; j < 4; ++j) q_s32x4[j] = round_s32x4(sum.v[j], b.scale + 4 * j);
+  store_u8x16(y, alternating_u8x16<kPlain>(q_s32x4, clip), kWhole ? kBlock : b.valid);
+}
+
+/// Finishes the next output, whose columns but the last S are in its sum; then those behind it, kLive or `count` in
+/// all, so that the sums are back in place.
+template <int S, int kPhase, bool kWhole, bool kPlain, int kLive>
+EK_INLINE void steps(Lanes (&sum)[kLive], Block& b, const Walk<S>& k, const Column (&w)[3], const ClipNeon& clip,
+                     int32_t count) {
+  if (count <= kPhase) return;
+  if constexpr (S == 1) {
+    add_column<1, 2, kPhase>(sum, b, load_column(k.next[kPhase], b.at), w);
+  } else {
+    add_column<2, 1, kPhase>(sum, b, load_column(k.next[0], b.at), w);
+    add_column<2, 2, kPhase>(sum, b, load_column(k.next[1], b.at), w);
+  }
+  finish<kWhole, kPlain>(k.y[kPhase] + b.y_at, sum[kPhase], b, clip);
+  EK_UNROLL
+  for (int o = 1; o < kLive; ++o) {
+    EK_UNROLL
+    for (int j = 0; j < 4; ++j) hold(sum[(o + kPhase) % kLive].v[j]);
+  }
+  if (S == 2 || kPhase + 1 == kLive) b.at = in_register(b.at + k.in_step);
+  if (kPhase + 1 == kLive) b.y_at = in_register(b.y_at + k.y_step);
+  if constexpr (kPhase + 1 < kLive) steps<S, kPhase + 1, kWhole, kPlain>(sum, b, k, w, clip, count);
+}
+
+/// One block of one row.
+template <int S, bool kWhole, bool kPlain>
+EK_INLINE void block(const DwConvArgs& args, const Walk<S>& k, int32_t first) {
+  const ClipNeon clip = load_clip_neon(args.out);
+  const int8_t* packed = static_cast<const int8_t*>(args.w) + first * 12;
+  Column w[3];
+  EK_UNROLL
+  for (int i = 0; i < 12; ++i) w[i / 4].v[i % 4] = vld1q_s8(packed + 16 * i);
+  Block b = {first, first, args.bias + first, args.scale + first, args.c - first};
+  Lanes sum[k.kLive];
+  add_column<S, 0, 0>(sum, b, load_column(k.row, first), w);
+  if constexpr (S == 1) add_column<S, 1, 0>(sum, b, load_column(k.row, first + args.in_px), w);
+  for (int32_t turns = k.turns; turns > 0; --turns) steps<S, 0, kWhole, kPlain>(sum, b, k, w, clip, k.kLive);
+  steps<S, 0, kWhole, kPlain>(sum, b, k, w, clip, k.rest);
+}
+
+template <int S, bool kPlain>
 void channels(const DwConvArgs& args) {
-  using Whole = NeonDot<true, K == 3, kPlain>;
-  if (S == 1 && args.c == 8) return pairs<Whole, K, 4>(args);
+  const Walk<S> k = walk_of<S>(args);
   int32_t first = 0;
-  for (; args.c - first >= 16; first += 16) block<Whole, K, S, 4>(args, first);
-  if (first < args.c) block<NeonDot<false, K == 3, false>, K, S, 4>(args, first);
+  for (; args.c - first >= kBlock; first += kBlock) block<S, true, kPlain>(args, k, first);
+  if (first < args.c) block<S, false, false>(args, k, first);
+}
+
+/// 8 channels at stride 1 without gaps: two pixels are a vector, and both have the same weights.
+struct TwoPixels {
+  int8x16_t w[3][2];  ///< of even and odd channels
+  float32x4_t scale[2];
+  const int32_t* bias;
+};
+
+/// The taps of the two pixels that lie one further are the second of one vector and the first of the next.
+template <bool kPlain>
+EK_INLINE void finish_two(uint8_t* y, const Column& left, const Column& right, const TwoPixels& k,
+                          const ClipNeon& clip) {
+  const Column mid = {{left.v[1], right.v[0], left.v[3], right.v[2]}};
+  int32x4_t q_s32x4[4];
+  EK_UNROLL
+  for (int j = 0; j < 4; ++j) {
+    int32x4_t sum_s32x4 = vdotq_s32(vld1q_s32(k.bias + 4 * j), left.v[j], k.w[0][j / 2]);
+    sum_s32x4 = vdotq_s32(sum_s32x4, mid.v[j], k.w[1][j / 2]);
+    sum_s32x4 = vdotq_s32(sum_s32x4, right.v[j], k.w[2][j / 2]);
+    q_s32x4[j] = ek::round_s32x4(sum_s32x4, k.scale[j / 2]);
+  }
+  vst1q_u8(y, alternating_u8x16<kPlain>(q_s32x4, clip));
+}
+
+/// Two pixels at a time; of an odd number the last two start one earlier. pack.cc has the channels twice.
+template <bool kPlain>
+void eight(const DwConvArgs& args) {
+  if (args.in_px != 8 || args.y_px != 8 || args.m < 2) return channels<1, false>(args);
+  const ClipNeon clip = load_clip_neon(args.out);
+  const int8_t* packed = static_cast<const int8_t*>(args.w);
+  TwoPixels k;
+  EK_UNROLL
+  for (int i = 0; i < 6; ++i) k.w[i / 2][i % 2] = vld1q_s8(packed + 32 * i);
+  EK_UNROLL
+  for (int i = 0; i < 2; ++i) k.scale[i] = vld1q_f32(args.scale + 8 * i);
+  k.bias = args.bias;
+  const uint8_t* const row[3] = {args.rows[0], args.rows[1], args.rows[2]};
+  const ptrdiff_t last = 8 * ptrdiff_t{args.m - 2};
+  Column even = load_column(row, 0);
+  ptrdiff_t at = 0;
+  for (; at + 16 <= last; at += 32) {
+    const Column odd = load_column(row, at + 16);
+    finish_two<kPlain>(args.y + at, even, odd, k, clip);
+    even = load_column(row, at + 32);
+    finish_two<kPlain>(args.y + at + 16, odd, even, k, clip);
+  }
+  if (at <= last) {
+    finish_two<kPlain>(args.y + at, even, load_column(row, at + 16), k, clip);
+    at += 16;
+  }
+  if (at - 16 != last) finish_two<kPlain>(args.y + last, load_column(row, last), load_column(row, last + 16), k, clip);
 }
 
 }  // namespace
 
 void dwconv_u8_3x3_neondot(const DwConvArgs& args) {
   const bool plain = is_plain(args.out);
-  if (args.sx == 1) return plain ? channels<3, 1, true>(args) : channels<3, 1, false>(args);
-  return plain ? channels<3, 2, true>(args) : channels<3, 2, false>(args);
+  if (args.sx == 2) return plain ? channels<2, true>(args) : channels<2, false>(args);
+  if (args.c == 8) return plain ? eight<true>(args) : eight<false>(args);
+  return plain ? channels<1, true>(args) : channels<1, false>(args);
 }
 
 }  // namespace ek

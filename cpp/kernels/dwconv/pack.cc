@@ -10,9 +10,9 @@
 /// A block is one vector with the channels in order, or for kDots four: the ISA rows interleave the bytes of these with
 /// unpack instructions, which work inside 128-bit lanes, so channel i meets vector (i % 16) / 4, lane
 /// 4 * (i / 16) + i % 4. Channels left at the end are done by single vectors. kDense is kDots with one block, in which
-/// the channels repeat. kSignedDots is kDots in vectors of 128 bits, where a block's channels come out in order. Bias
-/// and scale have the order of the lanes. The tables below say which tap stands in which element of a group; -1 is a
-/// zero.
+/// the channels repeat. kSignedDots is kDots for taps interleaved another way (arm_neondot.cc): of 16 channels the even
+/// ones come first, and an odd one's third tap stands fourth. Bias and scale have the order of the lanes. The tables
+/// below say which tap stands in which element of a group; -1 is a zero.
 #include <cstring>
 
 #include "kernels/dwconv/dwconv.h"
@@ -109,7 +109,13 @@ int32_t channel_at(const DwConvKernel& kernel, const DwConvProblem& p, int32_t f
 
 /// Position of channel `i` of a block among its 32-bit lanes, vectors one after the other.
 int32_t lane_of(const DwConvKernel& kernel, int32_t width, int32_t i) {
+  if (kernel.form == DwConvForm::kSignedDots) return i % 2 * 8 + i / 2;
   return width == kernel.lanes ? i : i % 16 / 4 * (width / 4) + i / 16 * 4 + i % 4;
+}
+
+/// Place of element `e` of channel `i` in its lane.
+int32_t place_of(const DwConvKernel& kernel, int32_t i, int32_t e) {
+  return kernel.form == DwConvForm::kSignedDots && i % 2 != 0 && e >= 2 ? 5 - e : e;
 }
 
 /// What a row takes from each byte as it reads it: 128 where it flips bytes to signed ones.
@@ -145,7 +151,7 @@ void pack_groups(const DwConvKernel& kernel, const DwConvProblem& p, const int8_
         Element* lane = packed + ptrdiff_t{lane_of(kernel, width, i)} * together;
         for (int32_t e = 0; e < together; ++e) {
           const int32_t tap = groups.tap[group][e];
-          lane[e] = static_cast<Element>(c < 0 || tap < 0 ? 0 : weight(p, w, tap, c));
+          lane[place_of(kernel, i, e)] = static_cast<Element>(c < 0 || tap < 0 ? 0 : weight(p, w, tap, c));
         }
       }
     }
