@@ -26,14 +26,13 @@
 #include <cstdint>
 
 #include "kernels/dwconv/arm_bytes.h"
+#include "kernels/dwconv/arm_walk.h"
 
 namespace ek {
 
 void dwconv_u8_3x3_neondot(const DwConvArgs& args);
 
 namespace {
-
-constexpr int kBlock = 16;
 
 /// A vector of each: even channels 0..6 and 8..14, odd channels 1..7 and 9..15.
 struct Lanes {
@@ -42,48 +41,6 @@ struct Lanes {
 struct Column {
   int8x16_t v[4];
 };
-
-/// Where the columns and outputs of one turn of the loop are, kLive outputs, and how many turns there are. Pointers
-/// stay, and one offset for all moves: by a turn at stride 1, by an output at stride 2.
-template <int S>
-struct Walk {
-  static constexpr int kLive = 4 - S;  ///< outputs that one column touches
-  static constexpr int kSets = S == 1 ? kLive : 2;
-
-  const uint8_t* row[3];
-  const uint8_t* next[kSets][3];  ///< columns 3 - S and on
-  uint8_t* y[kLive];
-  ptrdiff_t in_step, y_step;
-  int32_t turns, rest;
-};
-
-/// A block of channels on its way.
-struct Block {
-  ptrdiff_t at, y_at;
-  const int32_t* bias;
-  const float* scale;
-  int32_t valid;  ///< channels to store
-};
-
-template <int S>
-EK_INLINE Walk<S> walk_of(const DwConvArgs& args) {
-  Walk<S> k;
-  EK_UNROLL
-  for (int ky = 0; ky < 3; ++ky) {
-    k.row[ky] = args.rows[ky];
-    EK_UNROLL
-    for (int i = 0; i < k.kSets; ++i) k.next[i][ky] = in_register(args.rows[ky] + (3 - S + i) * args.in_px);
-  }
-  EK_UNROLL
-  for (int o = 0; o < k.kLive; ++o) k.y[o] = in_register(args.y + o * args.y_px);
-  k.in_step = (S == 1 ? k.kLive : 2) * args.in_px;
-  k.y_step = k.kLive * args.y_px;
-  k.turns = args.m / k.kLive;
-  k.rest = args.m % k.kLive;
-  return k;
-}
-
-EK_INLINE int8x16_t flipped(const uint8_t* p) { return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(p), vdupq_n_u8(0x80))); }
 
 EK_INLINE Column load_column(const uint8_t* const (&row)[3], ptrdiff_t at) {
   const int8x16_t first_s8x16 = flipped(row[0] + at), second_s8x16 = flipped(row[1] + at);
@@ -139,8 +96,7 @@ EK_INLINE void steps(Lanes (&sum)[kLive], Block& b, const Walk<S>& k, const Colu
     EK_UNROLL
     for (int j = 0; j < 4; ++j) hold(sum[(o + kPhase) % kLive].v[j]);
   }
-  if (S == 2 || kPhase + 1 == kLive) b.at = in_register(b.at + k.in_step);
-  if (kPhase + 1 == kLive) b.y_at = in_register(b.y_at + k.y_step);
+  advance<kPhase>(b, k);
   if constexpr (kPhase + 1 < kLive) steps<S, kPhase + 1, kWhole, kPlain>(sum, b, k, w, clip, count);
 }
 
@@ -152,7 +108,7 @@ EK_INLINE void block(const DwConvArgs& args, const Walk<S>& k, int32_t first) {
   Column w[3];
   EK_UNROLL
   for (int i = 0; i < 12; ++i) w[i / 4].v[i % 4] = vld1q_s8(packed + 16 * i);
-  Block b = {first, first, args.bias + first, args.scale + first, args.c - first};
+  Block b = block_at(args, first);
   Lanes sum[k.kLive];
   add_column<S, 0, 0>(sum, b, load_column(k.row, first), w);
   if constexpr (S == 1) add_column<S, 1, 0>(sum, b, load_column(k.row, first + args.in_px), w);
