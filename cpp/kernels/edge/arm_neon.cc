@@ -13,9 +13,10 @@
 /// | ld3 16b        | 1/4, 1/3, 1/2          | and back                                                   |
 ///
 /// weave.h walks over runs and planes. 16 pixels of up to four planes are woven, or taken apart, by the loads and
-/// stores themselves; pixels that lie farther apart than their planes go by a local array. Clipping: fmaxnm with the
-/// bound answers the bound for NaN (a division leaves none that signals); what is too great saturates on its way to
-/// bytes. Memory: reads and writes exactly the elements named; floats need no alignment; x and y do not overlap.
+/// stores themselves; pixels that lie farther apart than their planes go lane by lane, a plane, two or four at once.
+/// Clipping: fmaxnm with the bound answers the bound for NaN (a division leaves none that signals); what is too great
+/// saturates on its way to bytes. Memory: reads and writes exactly the elements named; floats need no alignment; x and
+/// y do not overlap.
 #include "kernels/isa/arm_neon.h"
 
 #include "kernels/edge/weave.h"
@@ -81,7 +82,39 @@ struct Bytes {
   uint8x16_t flip_u8x16;
 };
 
-/// 16 pixels of kPlanes bytes, a step apart.
+template <int kLane>
+EK_INLINE uint8x16_t with_lane(uint8x16_t v, uint8_t value) {
+  return vsetq_lane_u8(value, v, kLane);
+}
+template <int kLane>
+EK_INLINE uint16x8_t with_lane(uint16x8_t v, uint16_t value) {
+  return vsetq_lane_u16(value, v, kLane);
+}
+template <int kLane>
+EK_INLINE uint32x4_t with_lane(uint32x4_t v, uint32_t value) {
+  return vsetq_lane_u32(value, v, kLane);
+}
+
+/// As many values as a vector has lanes, a step apart.
+template <class Value, int kLane = 0, class Vector>
+EK_INLINE Vector load_lanes(const uint8_t* x, ptrdiff_t x_step, Vector v) {
+  Value value;
+  __builtin_memcpy(&value, x, sizeof(value));
+  v = with_lane<kLane>(v, value);
+  if constexpr ((kLane + 1) * sizeof(Value) < sizeof(Vector)) {
+    v = load_lanes<Value, kLane + 1>(in_register(x + x_step), x_step, v);
+  }
+  return v;
+}
+
+/// Lane i of 16, in one vector or several. A subscript takes what an intrinsic does not: the variable of a loop.
+template <class Value, class Vector, int N>
+EK_INLINE void store_lane(uint8_t* y, const Vector (&v)[N], int i) {
+  const Value value = v[i * N / kPixels][i % (kPixels / N)];
+  __builtin_memcpy(y, &value, sizeof(value));
+}
+
+/// 16 pixels of kPlanes bytes, a step apart (weave.h).
 struct Pixels {
   using Vector = uint8x16_t;
 
@@ -93,9 +126,21 @@ struct Pixels {
     if (kPlanes == 2 && y_step == 2) return vst2q_u8(y, two);
     if (kPlanes == 3 && y_step == 3) return vst3q_u8(y, three);
     if (kPlanes == 4 && y_step == 4) return vst4q_u8(y, four);
-    uint8_t pixels[4 * kPixels];
-    vst4q_u8(pixels, four);
-    for (ptrdiff_t i = 0; i < kPixels; ++i) __builtin_memcpy(y + i * y_step, pixels + 4 * i, kPlanes);
+    const uint8x16_t last_u8x16[1] = {v[kPlanes - 1]};
+    const uint16x8_t ab_u16x8[2] = {vreinterpretq_u16_u8(vzip1q_u8(v[0], v[1])),
+                                    vreinterpretq_u16_u8(vzip2q_u8(v[0], v[1]))};
+    const uint16x8_t cd_u16x8[2] = {vreinterpretq_u16_u8(vzip1q_u8(v[2], v[3])),
+                                    vreinterpretq_u16_u8(vzip2q_u8(v[2], v[3]))};
+    const uint32x4_t abcd_u32x4[4] = {vreinterpretq_u32_u16(vzip1q_u16(ab_u16x8[0], cd_u16x8[0])),
+                                      vreinterpretq_u32_u16(vzip2q_u16(ab_u16x8[0], cd_u16x8[0])),
+                                      vreinterpretq_u32_u16(vzip1q_u16(ab_u16x8[1], cd_u16x8[1])),
+                                      vreinterpretq_u32_u16(vzip2q_u16(ab_u16x8[1], cd_u16x8[1]))};
+    EK_UNROLL
+    for (int i = 0; i < kPixels; ++i, y = in_register(y + y_step)) {
+      if (kPlanes == 4) store_lane<uint32_t>(y, abcd_u32x4, i);
+      if (kPlanes == 2 || kPlanes == 3) store_lane<uint16_t>(y, ab_u16x8, i);
+      if (kPlanes % 2 == 1) store_lane<uint8_t>(y + kPlanes - 1, last_u8x16, i);
+    }
   }
 
   template <int kPlanes>
@@ -110,13 +155,30 @@ struct Pixels {
       v[0] = three.val[0], v[1] = three.val[1], v[2] = three.val[2];
       return;
     }
-    uint8_t pixels[4 * kPixels] = {};
-    const bool dense = kPlanes == 4 && x_step == 4;
-    if (!dense) {
-      for (ptrdiff_t i = 0; i < kPixels; ++i) __builtin_memcpy(pixels + 4 * i, x + i * x_step, kPlanes);
+    if (kPlanes == 4 && x_step == 4) {
+      const uint8x16x4_t four = vld4q_u8(x);
+      v[0] = four.val[0], v[1] = four.val[1], v[2] = four.val[2], v[3] = four.val[3];
+      return;
     }
-    const uint8x16x4_t four = vld4q_u8(dense ? x : pixels);
-    v[0] = four.val[0], v[1] = four.val[1], v[2] = four.val[2], v[3] = four.val[3];
+    if constexpr (kPlanes % 2 == 1) v[kPlanes - 1] = load_lanes<uint8_t>(x + kPlanes - 1, x_step, vdupq_n_u8(0));
+    if constexpr (kPlanes == 2 || kPlanes == 3) {
+      const uint8x16_t ab0_u8x16 = vreinterpretq_u8_u16(load_lanes<uint16_t>(x, x_step, vdupq_n_u16(0)));
+      const uint8x16_t ab8_u8x16 = vreinterpretq_u8_u16(load_lanes<uint16_t>(x + 8 * x_step, x_step, vdupq_n_u16(0)));
+      v[0] = vuzp1q_u8(ab0_u8x16, ab8_u8x16), v[1] = vuzp2q_u8(ab0_u8x16, ab8_u8x16);
+    }
+    if constexpr (kPlanes == 4) {
+      uint16x8_t px_u16x8[4];
+      EK_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        px_u16x8[i] = vreinterpretq_u16_u32(load_lanes<uint32_t>(x + 4 * i * x_step, x_step, vdupq_n_u32(0)));
+      }
+      const uint8x16_t ab0_u8x16 = vreinterpretq_u8_u16(vuzp1q_u16(px_u16x8[0], px_u16x8[1]));
+      const uint8x16_t cd0_u8x16 = vreinterpretq_u8_u16(vuzp2q_u16(px_u16x8[0], px_u16x8[1]));
+      const uint8x16_t ab8_u8x16 = vreinterpretq_u8_u16(vuzp1q_u16(px_u16x8[2], px_u16x8[3]));
+      const uint8x16_t cd8_u8x16 = vreinterpretq_u8_u16(vuzp2q_u16(px_u16x8[2], px_u16x8[3]));
+      v[0] = vuzp1q_u8(ab0_u8x16, ab8_u8x16), v[1] = vuzp2q_u8(ab0_u8x16, ab8_u8x16);
+      v[2] = vuzp1q_u8(cd0_u8x16, cd8_u8x16), v[3] = vuzp2q_u8(cd0_u8x16, cd8_u8x16);
+    }
   }
 };
 

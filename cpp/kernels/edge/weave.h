@@ -38,15 +38,23 @@ EK_INLINE void lines(const EdgeRun& run) {
     const uint8_t* x = run.x + p * run.x_plane;
     uint8_t* y = run.y + p * run.y_plane;
     if (dense) {
-      every_16(run.n, [&](ptrdiff_t i) { op.move(x + i * Op::kX, y + i * Op::kY); });
+      every_16(run.n, [&](ptrdiff_t i) __attribute__((always_inline)) { op.move(x + i * Op::kX, y + i * Op::kY); });
       continue;
     }
     for (ptrdiff_t i = 0; i < run.n; i += kPixels) {
       const ptrdiff_t n = run.n - i < kPixels ? run.n - i : kPixels;
       alignas(32) uint8_t from[kPixels * Op::kX] = {}, to[kPixels * Op::kY];
-      for (ptrdiff_t k = 0; k < n; ++k) __builtin_memcpy(from + k * Op::kX, x + (i + k) * run.x_step, Op::kX);
+      if (run.x_step == Op::kX) {
+        __builtin_memcpy(from, x + i * Op::kX, static_cast<size_t>(n * Op::kX));
+      } else {
+        for (ptrdiff_t k = 0; k < n; ++k) __builtin_memcpy(from + k * Op::kX, x + (i + k) * run.x_step, Op::kX);
+      }
       op.move(from, to);
-      for (ptrdiff_t k = 0; k < n; ++k) __builtin_memcpy(y + (i + k) * run.y_step, to + k * Op::kY, Op::kY);
+      if (run.y_step == Op::kY) {
+        __builtin_memcpy(y + i * Op::kY, to, static_cast<size_t>(n * Op::kY));
+      } else {
+        for (ptrdiff_t k = 0; k < n; ++k) __builtin_memcpy(y + (i + k) * run.y_step, to + k * Op::kY, Op::kY);
+      }
     }
   }
 }
@@ -58,7 +66,7 @@ struct Together {
   static EK_MEMBER void move(const EdgeRun& run, const Op& op, ptrdiff_t plane) {
     const uint8_t* x = run.x + plane * run.x_plane;
     uint8_t* y = run.y + plane;
-    every_16(run.n, [&](ptrdiff_t i) {
+    every_16(run.n, [&](ptrdiff_t i) __attribute__((always_inline)) {
       typename Pixels::Vector v_u8x16[4] = {};
       EK_UNROLL
       for (int p = 0; p < kPlanes; ++p) v_u8x16[p] = op.load_u8x16(x + p * run.x_plane + i * Op::kX);
@@ -74,7 +82,7 @@ struct Apart {
   static EK_MEMBER void move(const EdgeRun& run, const Op& op, ptrdiff_t plane) {
     const uint8_t* x = run.x + plane;
     uint8_t* y = run.y + plane * run.y_plane;
-    every_16(run.n, [&](ptrdiff_t i) {
+    every_16(run.n, [&](ptrdiff_t i) __attribute__((always_inline)) {
       typename Pixels::Vector v_u8x16[4];
       Pixels::template load<kPlanes>(x + i * run.x_step, run.x_step, v_u8x16);
       EK_UNROLL
