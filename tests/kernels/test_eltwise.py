@@ -84,6 +84,9 @@ ALL_PAIRS = np.stack(np.meshgrid(np.arange(256), np.arange(256))).reshape(2, -1,
         (20, 599479, 449389),
         (13, 1 << 20, 1 << 20),
         (13, 1 << 21, 1 << 21),
+        (15, 1 << 20, 524287),
+        (16, 1 << 21, 1 << 21),
+        (16, (1 << 21) - 1, (1 << 21) - 1),
         (30, 1 << 20, 1 << 19),
         (20, 1 << 19, 1 << 19),
         (21, 699051, 3),
@@ -95,8 +98,9 @@ def test_add_of_all_pairs_of_bytes(kernel: str, parameters, zeros) -> None:
     """Every pair of bytes under extreme multipliers, shifts and zero points; ties included."""
     shift, m, n = parameters
     a, b = ALL_PAIRS
-    want = expected_add(a, b, zeros, m, n, shift, (0, 255))
-    assert_same(run_add(kernel, a, b, zeros, m, n, shift, (0, 255)), want)
+    for clamp in ((0, 255), (0, 254)):
+        want = expected_add(a, b, zeros, m, n, shift, clamp)
+        assert_same(run_add(kernel, a, b, zeros, m, n, shift, clamp), want)
 
 
 def run_affine(kernel, x, w, bias, scale, clamp, zero_out, gaps=(0, 0), flush="tail"):

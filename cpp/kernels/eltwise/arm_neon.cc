@@ -10,18 +10,21 @@
 /// |------------------|------------------------|------------------------------------------------------------|
 /// | usubl 8h         | 1, 2, 2                | a - za, exact in 16 bits                                   |
 /// | smlal, smull 4s  | 1, 1, 1                | (a - za) * m0, x * w + bias, (a - za) * (b - zb)           |
-/// | mul, mla 8h      | 1, 1/2, 1/2            | (a - za) * m1 + (b - zb) * n1                              |
-/// | srshl 4s         | 1, 1/2, 1              | the shift of add with its rounding, in full width          |
+/// | shrn, shrn2      | 1, 1, 1                | their sum by 2^15                                          |
+/// | mla 8h           | 1, 1/2, 1/2            | (a - za) * m1 + (b - zb) * n1                              |
+/// | srshl 8h         | 1, 1/2, 1              | the rest of the shift, with its rounding                   |
 /// | tbl, tbx of 4    | 1, 2/9, 2/3            | 64 entries of the table, 16 bytes at a time                |
 ///
 /// Algebra of add: m = 2^15 * m1 + m0 with m0 < 2^15, n likewise, so
 ///   (a - za) * m + (b - zb) * n = 2^15 * ((a - za) * m1 + (b - zb) * n1) + (a - za) * m0 + (b - zb) * n0
-/// where every factor fits in 16 signed bits, and the bracket too: four widening multiplications and a widening shift
-/// instead of 32-bit products of widened factors. srshl by -shift is (v + 2^(shift-1)) >> shift without overflow.
+/// where every factor fits in 16 signed bits, and the bracket too. A floor by 2^15 first changes no floor by 2^16 or
+/// more, nor one whose rounding term 2^(shift-1) is a multiple of 2^15: so
+///   v = ((a - za) * m1 + (b - zb) * n1) + (((a - za) * m0 + (b - zb) * n0) >> 15)
+/// lies in 16 bits, and srshl by 15 - shift finishes it. Shifts of 13 to 15 go in 32 bits.
 /// Two blocks of add, table and mul go side by side: a core that runs in order would wait for each result of one.
-/// Bounds: m, n <= 2^21, so m1, n1 <= 64 and |(a - za) * m1 + (b - zb) * n1| <= 2 * 255 * 64 < 2^15; with m1 = 64, m0
-/// is 0. Sums stay below 2^31, and below 2^15 after a shift of 15 or more, where packing need not saturate. Products of
-/// mul and of affine are below 2^16 and exact in 32 bits.
+/// Bounds: m, n <= 2^21, so m1, n1 <= 64 and |(a - za) * m1 + (b - zb) * n1| <= 2 * 255 * 64 < 2^15; v is a floor of
+/// (a - za) * m + (b - zb) * n by 2^15, no more than that. Products of mul and of affine are below 2^16 and exact in 32
+/// bits.
 /// Memory: reads up to 15 bytes behind each run of pixels (slack), constants exactly; writes c bytes of each pixel.
 /// y may be a, b or x itself: a block is stored after it was read, and nothing is read twice but b of mul with b_px =
 /// 0.
@@ -58,6 +61,7 @@ struct AddNeon {
   uint8x8_t za_u8x8, zb_u8x8;
   int16x8_t m1_s16x8, n1_s16x8, m0_s16x8, n0_s16x8;
   int32x4_t shift_s32x4;  ///< to the left, so below 0
+  int16x8_t rest_s16x8;  ///< of the shift, after 15
   ClipNeon clip;
 };
 
@@ -72,12 +76,23 @@ EK_INLINE AddNeon load_add(const AddArgs& args) {
           dup_s16x8(args.m & 0x7fff),
           dup_s16x8(args.n & 0x7fff),
           vdupq_n_s32(-args.shift),
+          dup_s16x8(15 - args.shift),
           {dup_s16x8(args.zy), vdupq_n_u8(static_cast<uint8_t>(args.lo)), vdupq_n_u8(static_cast<uint8_t>(args.hi))}};
 }
 
-/// Eight sums, shifted. kNarrow: they fit in 16 bits.
-template <bool kNarrow>
+/// Eight sums, shifted by 16 or more.
 EK_INLINE int16x8_t add_s16x8(int16x8_t a_s16x8, int16x8_t b_s16x8, const AddNeon& k) {
+  int32x4_t low_s32x4 = vmull_s16(vget_low_s16(a_s16x8), vget_low_s16(k.m0_s16x8));
+  int32x4_t top_s32x4 = vmull_high_s16(a_s16x8, k.m0_s16x8);
+  low_s32x4 = vmlal_s16(low_s32x4, vget_low_s16(b_s16x8), vget_low_s16(k.n0_s16x8));
+  top_s32x4 = vmlal_high_s16(top_s32x4, b_s16x8, k.n0_s16x8);
+  int16x8_t sum_s16x8 = vshrn_high_n_s32(vshrn_n_s32(low_s32x4, 15), top_s32x4, 15);
+  sum_s16x8 = vmlaq_s16(vmlaq_s16(sum_s16x8, a_s16x8, k.m1_s16x8), b_s16x8, k.n1_s16x8);
+  return vrshlq_s16(sum_s16x8, k.rest_s16x8);
+}
+
+/// Eight sums, shifted by less, saturated to 16 bits.
+EK_INLINE int16x8_t add_large_s16x8(int16x8_t a_s16x8, int16x8_t b_s16x8, const AddNeon& k) {
   const int16x8_t high_s16x8 = vmlaq_s16(vmulq_s16(a_s16x8, k.m1_s16x8), b_s16x8, k.n1_s16x8);
   int32x4_t low_s32x4 = vshll_n_s16(vget_low_s16(high_s16x8), 15);
   int32x4_t top_s32x4 = vshll_high_n_s16(high_s16x8, 15);
@@ -85,10 +100,7 @@ EK_INLINE int16x8_t add_s16x8(int16x8_t a_s16x8, int16x8_t b_s16x8, const AddNeo
   top_s32x4 = vmlal_high_s16(top_s32x4, a_s16x8, k.m0_s16x8);
   low_s32x4 = vmlal_s16(low_s32x4, vget_low_s16(b_s16x8), vget_low_s16(k.n0_s16x8));
   top_s32x4 = vmlal_high_s16(top_s32x4, b_s16x8, k.n0_s16x8);
-  low_s32x4 = vrshlq_s32(low_s32x4, k.shift_s32x4);
-  top_s32x4 = vrshlq_s32(top_s32x4, k.shift_s32x4);
-  if (!kNarrow) return vqmovn_high_s32(vqmovn_s32(low_s32x4), top_s32x4);
-  return vuzp1q_s16(vreinterpretq_s16_s32(low_s32x4), vreinterpretq_s16_s32(top_s32x4));
+  return vqmovn_high_s32(vqmovn_s32(vrshlq_s32(low_s32x4, k.shift_s32x4)), vrshlq_s32(top_s32x4, k.shift_s32x4));
 }
 
 EK_INLINE int16x8_t low_less_s16x8(uint8x16_t x_u8x16, uint8x8_t zero_u8x8) {
@@ -99,20 +111,26 @@ EK_INLINE int16x8_t high_less_s16x8(uint8x16_t x_u8x16, uint8x8_t zero_u8x8) {
   return vreinterpretq_s16_u16(vsubl_high_u8(x_u8x16, vcombine_u8(zero_u8x8, zero_u8x8)));
 }
 
-template <bool kNarrow>
+/// kLarge: shifted by less than 16. kPlain: saturation is all the clipping.
+template <bool kLarge, bool kPlain>
 EK_INLINE uint8x16_t add_u8x16(const uint8_t* a, const uint8_t* b, const AddNeon& k) {
   const uint8x16_t a_u8x16 = vld1q_u8(a), b_u8x16 = vld1q_u8(b);
-  return clipped_u8x16(add_s16x8<kNarrow>(low_less_s16x8(a_u8x16, k.za_u8x8), low_less_s16x8(b_u8x16, k.zb_u8x8), k),
-                       add_s16x8<kNarrow>(high_less_s16x8(a_u8x16, k.za_u8x8), high_less_s16x8(b_u8x16, k.zb_u8x8), k),
-                       k.clip);
+  const int16x8_t a0_s16x8 = low_less_s16x8(a_u8x16, k.za_u8x8), a8_s16x8 = high_less_s16x8(a_u8x16, k.za_u8x8);
+  const int16x8_t b0_s16x8 = low_less_s16x8(b_u8x16, k.zb_u8x8), b8_s16x8 = high_less_s16x8(b_u8x16, k.zb_u8x8);
+  const int16x8_t low_s16x8 = kLarge ? add_large_s16x8(a0_s16x8, b0_s16x8, k) : add_s16x8(a0_s16x8, b0_s16x8, k);
+  const int16x8_t high_s16x8 = kLarge ? add_large_s16x8(a8_s16x8, b8_s16x8, k) : add_s16x8(a8_s16x8, b8_s16x8, k);
+  if (!kPlain) return clipped_u8x16(low_s16x8, high_s16x8, k.clip);
+  const int16x8_t low_y_s16x8 = vqaddq_s16(low_s16x8, k.clip.zero_s16x8);
+  return vqmovun_high_s16(vqmovun_s16(low_y_s16x8), vqaddq_s16(high_s16x8, k.clip.zero_s16x8));
 }
 
-template <bool kNarrow>
+template <bool kLarge, bool kPlain>
 EK_INLINE void add_all(const AddArgs& args) {
   const AddNeon k = load_add(args);
   const int32_t length = args.c;
   each_pair(args, [&](const uint8_t* a, const uint8_t* b, uint8_t* y) __attribute__((always_inline)) {
-    store_all(y, length, [&](int32_t i) __attribute__((always_inline)) { return add_u8x16<kNarrow>(a + i, b + i, k); });
+    store_all(y, length,
+              [&](int32_t i) __attribute__((always_inline)) { return add_u8x16<kLarge, kPlain>(a + i, b + i, k); });
   });
 }
 
@@ -153,7 +171,10 @@ EK_INLINE uint8x16_t mul_u8x16(const uint8_t* a, const uint8_t* b, const MulNeon
 
 }  // namespace
 
-void eltwise_add_neon(const AddArgs& args) { args.shift >= 15 ? add_all<true>(args) : add_all<false>(args); }
+void eltwise_add_neon(const AddArgs& args) {
+  const bool plain = args.lo <= 0 && args.hi >= 255;
+  args.shift < 16 ? add_all<true, false>(args) : plain ? add_all<false, true>(args) : add_all<false, false>(args);
+}
 
 void eltwise_affine_neon(const AffineArgs& args) {
   const ClipNeon k = load_clip_neon(args.out);
