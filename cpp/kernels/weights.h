@@ -30,10 +30,14 @@ inline int32_t fold_bias(int32_t bias, uint32_t sum, int32_t zero) {
   return wrapped;
 }
 
-/// Whether float(acc) * scale can reach 2^30 for some bytes: (255 * sum|w| + |bias|) * scale.
+/// The most that |acc * scale| can be for any bytes.
+inline double most_of(uint32_t abs_sum, int32_t bias, float scale) {
+  return (255.0 * abs_sum + (bias < 0 ? -1.0 : 1.0) * bias) * static_cast<double>(scale);
+}
+
+/// Whether float(acc) * scale can reach 2^30 for some bytes.
 inline bool reaches_2_30(uint32_t abs_sum, int32_t bias, float scale) {
-  const double most = 255.0 * abs_sum + (bias < 0 ? -1.0 : 1.0) * bias;
-  return !(most * static_cast<double>(scale) < 1073741824.0);
+  return !(most_of(abs_sum, bias, scale) < 1073741824.0);
 }
 
 }  // namespace ek

@@ -58,6 +58,7 @@ enum WeightFact : uint8_t {
   kKnown = 1,
   kMinus128 = 2,   ///< some weight is -128
   kUnbounded = 4,  ///< some product can reach 2^30 (qgemm_unbounded, dwconv_unbounded)
+  kNarrow = 8,     ///< every product fits 16 bits (dwconv_narrow)
 };
 
 struct Plan {

@@ -126,6 +126,7 @@ def dwconv_fits(
     dense: bool = False,
     has_minus_128: bool = False,
 ) -> bool: ...
+def dwconv_narrow(kh: int, kw: int, c: int, w: int, bias: int, scale: int) -> bool: ...
 def dwconv_pack(
     name: str,
     kh: int,
@@ -160,6 +161,7 @@ def dwconv_run(
     y: int,
     y_px: int,
     rounds: int = 1,
+    narrow: bool = False,
 ) -> str: ...
 def dwconv_select(
     kh: int,

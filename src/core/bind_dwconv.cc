@@ -27,6 +27,10 @@ bool is_unbounded(int32_t kh, int32_t kw, int32_t c, uintptr_t w, uintptr_t bias
                               at<const float>(scale));
 }
 
+bool is_narrow(int32_t kh, int32_t kw, int32_t c, uintptr_t w, uintptr_t bias, uintptr_t scale) {
+  return ek::dwconv_narrow({kh, kw, 1, 1, c, 1}, at<const int8_t>(w), at<const int32_t>(bias), at<const float>(scale));
+}
+
 double cycles(const std::string& name, int32_t kh, int32_t kw, int32_t sx, int32_t dx, int32_t c, int32_t m) {
   return any_dwconv(name).cycles({kh, kw, sx, dx, c, m});
 }
@@ -53,7 +57,7 @@ void pack(const std::string& name, int32_t kh, int32_t kw, int32_t sx, int32_t c
 /// Runs the row `rounds` times on caller memory; returns the name of the row that ran.
 std::string run(const std::string& name, int32_t kh, int32_t kw, int32_t sx, int32_t dx, int32_t m, int32_t c,
                 const std::vector<uintptr_t>& rows, ptrdiff_t in_px, uintptr_t w, uintptr_t bias, uintptr_t scale,
-                float lo, float hi, int32_t zero, uintptr_t y, ptrdiff_t y_px, int64_t rounds) {
+                float lo, float hi, int32_t zero, uintptr_t y, ptrdiff_t y_px, int64_t rounds, bool narrow) {
   const ek::DwConvKernel& kernel = runnable_row(ek::kDwConvKernels, ek::kDwConvKernelCount, name);
   std::vector<const uint8_t*> taps;
   for (const uintptr_t address : rows) taps.push_back(at<const uint8_t>(address));
@@ -70,7 +74,8 @@ std::string run(const std::string& name, int32_t kh, int32_t kw, int32_t sx, int
                                at<const float>(scale),
                                {lo, hi, zero},
                                at<uint8_t>(y),
-                               y_px};
+                               y_px,
+                               narrow};
   {
     const py::gil_scoped_release release;
     for (int64_t round = 0; round < rounds; ++round) kernel.run(args);
@@ -86,6 +91,8 @@ void bind_dwconv(py::module_& m) {
         "Whether a row takes this shape; dense: no bytes between pixels.");
   m.def("dwconv_unbounded", &is_unbounded, py::arg("kh"), py::arg("kw"), py::arg("c"), py::arg("w"), py::arg("bias"),
         py::arg("scale"), "Whether some product of sum and scale can reach 2^30.");
+  m.def("dwconv_narrow", &is_narrow, py::arg("kh"), py::arg("kw"), py::arg("c"), py::arg("w"), py::arg("bias"),
+        py::arg("scale"), "Whether every product of sum and scale fits 16 bits.");
   m.def("dwconv_cycles", &cycles, py::arg("name"), py::arg("kh"), py::arg("kw"), py::arg("sx"), py::arg("dx"),
         py::arg("c"), py::arg("m"), "Predicted cycles of one output row.");
   m.def("dwconv_select", &chosen_row, py::arg("kh"), py::arg("kw"), py::arg("sx"), py::arg("dx"), py::arg("c"),
@@ -98,6 +105,6 @@ void bind_dwconv(py::module_& m) {
         py::arg("packed_scale"), "Packs weights [kh][kw][c], bias and scale into caller memory.");
   m.def("dwconv_run", &run, py::arg("name"), py::arg("kh"), py::arg("kw"), py::arg("sx"), py::arg("dx"), py::arg("m"),
         py::arg("c"), py::arg("rows"), py::arg("in_px"), py::arg("w"), py::arg("bias"), py::arg("scale"), py::arg("lo"),
-        py::arg("hi"), py::arg("zero"), py::arg("y"), py::arg("y_px"), py::arg("rounds") = 1,
+        py::arg("hi"), py::arg("zero"), py::arg("y"), py::arg("y_px"), py::arg("rounds") = 1, py::arg("narrow") = false,
         "Runs one row on caller addresses, unchecked; returns its name.");
 }

@@ -103,6 +103,11 @@ def unbounded(row: Row, x: Operands) -> bool:
     return _core.dwconv_unbounded(row.k, row.kx, row.c, w.ctypes.data, x.bias.ctypes.data, x.scale.ctypes.data)
 
 
+def narrow(row: Row, x: Operands) -> bool:
+    w = np.ascontiguousarray(x.w)
+    return _core.dwconv_narrow(row.k, row.kx, row.c, w.ctypes.data, x.bias.ctypes.data, x.scale.ctypes.data)
+
+
 def run(kernel: str, row: Row, x: Operands) -> np.ndarray:
     """Runs one row in guarded memory; returns the bytes from y on."""
     assert fits(kernel, row, unbounded(row, x), minus_128(x))
@@ -113,6 +118,7 @@ def run(kernel: str, row: Row, x: Operands) -> np.ndarray:
         kernel, kh=row.k, kw=row.kx, sx=row.stride, dx=row.dilation, m=row.m, c=row.c,
         rows=[r.address for r in rows], in_px=row.c + row.in_gap, w=w.address, bias=bias.address, scale=scale.address,
         lo=row.lo - row.zero, hi=row.hi - row.zero, zero=row.zero, y=y.address, y_px=row.c + row.y_gap,
+        narrow=narrow(row, x),
     )  # fmt: skip
     assert ran == kernel  # the one that ran is the one asked for
     assert y.intact(), f"{kernel} wrote outside y: {row}"
@@ -173,15 +179,15 @@ def test_what_rows_take(kernel: str) -> None:
 @pytest.mark.parametrize("c", [8, 16, 32])
 def test_few_channels_at_every_width(kernel: str, c: int, flush: str, rng: np.random.Generator) -> None:
     """Rows that take several pixels at a time end with a block that overlaps the one before it, at every offset."""
-    for stride, m in itertools.product((1, 2), range(64 // c, 3 * 64 // c + 2)):
-        row = Row(m, c, sizes(kernel)[0], stride=stride, flush=flush)
+    for stride, m, zero in itertools.product((1, 2), range(64 // c, 3 * 64 // c + 2), (0, 131)):
+        row = Row(m, c, sizes(kernel)[0], stride=stride, zero=zero, flush=flush)
         check(kernel, row, draw(row, rng))
 
 
 @pytest.mark.parametrize("m", range(1, 20))
 def test_every_width(kernel: str, m: int, rng: np.random.Generator) -> None:
-    for k, stride, c in itertools.product(sizes(kernel), (1, 2), (5, 8, 16, 32, 64)):
-        row = Row(m, c, k, stride=stride)
+    for k, stride, c, zero in itertools.product(sizes(kernel), (1, 2), (5, 8, 16, 24, 64), (0, 131)):
+        row = Row(m, c, k, stride=stride, zero=zero)
         check(kernel, row, draw(row, rng))
 
 
@@ -314,6 +320,18 @@ def test_products_far_outside_clip(kernel: str, bias: int, scale: float, sign: i
         assert requantise(sums(row, x), x.scale, row).ravel()[0] == (hi if sign > 0 else lo)
 
 
+@pytest.mark.parametrize("zero", [0, 131])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_products_at_both_ends_of_16_bits(kernel: str, stride: int, zero: int) -> None:
+    """What rounds to 32767 and -32767 narrows as it is; what is greater has to saturate."""
+    for c, (bias, fits_16_bits) in itertools.product((8, 16, 24), [(32766, True), (32768, False), (98304, False)]):
+        row = Row(5, c, sizes(kernel)[0], stride=stride, zero=zero)
+        x = extreme(row, bias, 1.0)
+        x = replace(x, bias=(x.bias * np.resize([1, -1, -1], c)).astype(np.int32))
+        assert narrow(row, x) == fits_16_bits
+        check(kernel, row, x)
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize("scale", [0.51, 1.0, 256.0])
 def test_products_beyond_int32_go_to_a_row_that_takes_them(scale: float, sign: int) -> None:
@@ -337,7 +355,7 @@ def test_weights_of_minus_128_go_to_a_row_that_takes_them(rng: np.random.Generat
 
 
 def test_the_bound_is_over_all_inputs(rng: np.random.Generator) -> None:
-    """(|bias| + 255 * sum|w|) * scale against 2^30, for each channel."""
+    """(|bias| + 255 * sum|w|) * scale against 2^30 and 2^15 - 1, for each channel."""
     row = Row(1, 5)
     x = draw(row, rng)
     x = replace(x, scale=np.full(5, 2.0**-10, F32))
@@ -347,6 +365,8 @@ def test_the_bound_is_over_all_inputs(rng: np.random.Generator) -> None:
         scale = x.scale.copy()
         scale[3] = factor / most
         assert unbounded(row, replace(x, scale=scale)) == expected
+        scale[3] = factor * (2.0**15 - 1) / most / 2.0**30
+        assert narrow(row, replace(x, scale=scale)) != expected
 
 
 def test_a_folded_bias_may_wrap(kernel: str) -> None:

@@ -10,12 +10,12 @@
 ///   SMLAL, SMLAL2   8h, 8b, 8b                      1    1    eight more, added                      8 / 8
 ///   SADALP 4s, 8h                                   1    1    both taps of four channels, added      8 / 8
 ///   SADDW, SADDW2   4s, 4s, 4h                      1    2    the ninth tap                          4 / 4
-///   SCVTF, FMUL, FCVTNS .. SQXTUN2                  1    2    requantise                            18 / 18
+///   SCVTF, FMUL, FCVTNS, UZP1, SQXTUN               1    2    requantise                            16 / 16
 ///
 /// Of nine taps, eight are two groups of four: a column's rows 0 and 1 are a pair, and so are row 2's first two
 /// columns. A lane of 16 bits adds two products, SADALP two such lanes: four taps of four channels in three
-/// instructions. The pairs of a column stay in registers for all outputs that it touches, and so do the scales. 65 and
-/// 75 instructions with loads and steps, 69 for 8 channels, 6 more where the bytes are clipped.
+/// instructions. The pairs of a column stay in registers for all outputs that it touches, and so do the scales. 64 and
+/// 73 instructions with loads and steps, 66 for 8 channels; where bytes are clipped, 7 more.
 ///
 /// Signed by signed: u * w = (u ^ 0x80 as s8) * w + 128 * w, and the packed bias holds the second term (form
 /// kBytePairs). Bounds: |s * w| <= 128 * 127 without weights of -128 (fits), and 2 * 16256 = 32512 < 2^15. An int32
@@ -195,7 +195,7 @@ void eight(const DwConvArgs& args) {
 }  // namespace
 
 void dwconv_u8_3x3_neon(const DwConvArgs& args) {
-  const bool plain = is_plain(args.out);
+  const bool plain = is_plain(args);
   if (args.sx == 2) return plain ? channels<2, true>(args) : channels<2, false>(args);
   if (args.c == 8) return plain ? eight<true>(args) : eight<false>(args);
   return plain ? channels<1, true>(args) : channels<1, false>(args);

@@ -8,14 +8,13 @@
 ///   TRN1, TRN2  16b                             1    2   4    rows 0 and 1, even and odd channels   2 / 4
 ///   ZIP1, ZIP2  8h                              1    2   4    and row 2                             4 / 8
 ///   SDOT   4s, 16b, 16b                         1    2   4    3 taps of 4 channels                 12 / 12
-///   SCVTF, FMUL, FCVTNS .. SQXTUN2              1    2   2    requantise                           18 / 18
-///   TBL    16b, one register                    1    2   2    bytes in order                        1 / 1
+///   SCVTF, FMUL, FCVTNS, TRN1, SQXTUN           1    2   2    requantise                           16 / 16
 ///   LDR, LDP, STR q                             1    2   2    rows, bias, scale, bytes              8 / 11
 ///
 /// A lane has rows 0 and 1 of its channel, and then row 2 of an even channel and the odd one behind it, as they stand
 /// in memory: each under its own place of the weights, the other under 0 (form kSignedDots). Registers hold the 12
 /// vectors of weights, 8 sums under way and what one column makes of them: an interleaved column is added to every
-/// output it touches. 51 and 65 instructions with steps, 51 for 8 channels, 7 more where the bytes are clipped.
+/// output it touches. 48 and 62 instructions with steps, 48 for 8 channels; where bytes are clipped, 10 more.
 /// SDOT multiplies signed by signed: u * w = (u ^ 0x80 as s8) * w + 128 * w, and the packed bias holds the second term.
 /// An int32 lane wraps modulo 2^32; the true sum fits int32 (proved by the verifier).
 /// Memory: reads up to 15 bytes behind a pixel's last channel (arena slack; under weights of 0, not stored), packed
@@ -179,7 +178,7 @@ void eight(const DwConvArgs& args) {
 }  // namespace
 
 void dwconv_u8_3x3_neondot(const DwConvArgs& args) {
-  const bool plain = is_plain(args.out);
+  const bool plain = is_plain(args);
   if (args.sx == 2) return plain ? channels<2, true>(args) : channels<2, false>(args);
   if (args.c == 8) return plain ? eight<true>(args) : eight<false>(args);
   return plain ? channels<1, true>(args) : channels<1, false>(args);

@@ -28,6 +28,7 @@ struct DwConvArgs {
   Requant out;
   uint8_t* y;                  ///< c bytes of each of m pixels are written, nothing else
   ptrdiff_t y_px;
+  bool narrow = false;         ///< dwconv_narrow()
 };
 
 using DwConvFn = void (*)(const DwConvArgs& args);
@@ -69,6 +70,10 @@ const DwConvKernel* select_dwconv(const DwConvProblem& problem, IsaSet cap);
 /// Whether some channel's float(acc) * scale can reach 2^30 for any input. Output bytes are hundreds, so no sensible
 /// model's does; where none can, rows may convert to int32 first and clip afterwards, as bytes.
 bool dwconv_unbounded(const DwConvProblem& problem, const int8_t* w, const int32_t* bias, const float* scale);
+
+/// Whether every channel's float(acc) * scale is below 2^15 - 1 in size for any input, so that what is rounded fits
+/// int16 and rows may narrow it without saturation. Sensible models' are some thousands at most.
+bool dwconv_narrow(const DwConvProblem& problem, const int8_t* w, const int32_t* bias, const float* scale);
 
 /// Row pointers of a call: kh, but for the sum of several kernels rows of form kTaps take them once for each.
 int32_t dwconv_rows(const DwConvKernel& kernel, const DwConvProblem& problem);

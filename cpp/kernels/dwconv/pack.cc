@@ -184,6 +184,15 @@ bool dwconv_unbounded(const DwConvProblem& problem, const int8_t* w, const int32
   return false;
 }
 
+bool dwconv_narrow(const DwConvProblem& problem, const int8_t* w, const int32_t* bias, const float* scale) {
+  const size_t channels = static_cast<size_t>(problem.c);
+  for (size_t c = 0; c < channels; ++c) {
+    // Two roundings add less than a half to 32767, which then rounds to what int16 holds.
+    if (!(most_of(weight_abs_sum(w + c, taps(problem), channels), bias[c], scale[c]) < 32767.0)) return false;
+  }
+  return true;
+}
+
 int32_t dwconv_rows(const DwConvKernel& kernel, const DwConvProblem& problem) {
   return kernel.form == DwConvForm::kTaps ? problem.parts * problem.kh : problem.kh;
 }

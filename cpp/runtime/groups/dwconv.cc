@@ -12,6 +12,7 @@ struct Choice {
   int32_t lanes;
   int32_t rows;  // pointers that the kernel takes
   uint64_t packed;
+  bool narrow;
 };
 
 Choice choose(const Plan& plan, const OpView& op) {
@@ -24,14 +25,17 @@ Choice choose(const Plan& plan, const OpView& op) {
   c.problem.dense = x.px == x.c && y.px == y.c;
   const ModelView& m = *plan.model;
   const auto read = [&] {
-    const bool unbounded = dwconv_unbounded(c.problem, m.constant<int8_t>(op.constants[0]),
-                                            m.constant<int32_t>(op.constants[1]), m.constant<float>(op.constants[2]));
-    const bool minus_128 = has_minus_128(m.constant<int8_t>(op.constants[0]), w.size);
-    return (unbounded ? kUnbounded : 0) | (minus_128 ? kMinus128 : 0);
+    const auto* weights = m.constant<int8_t>(op.constants[0]);
+    const auto* bias = m.constant<int32_t>(op.constants[1]);
+    const auto* scale = m.constant<float>(op.constants[2]);
+    return (dwconv_unbounded(c.problem, weights, bias, scale) ? kUnbounded : 0) |
+           (dwconv_narrow(c.problem, weights, bias, scale) ? kNarrow : 0) |
+           (has_minus_128(weights, w.size) ? kMinus128 : 0);
   };
   const uint8_t facts = plan.weight_facts(op, read);
   c.problem.unbounded = (facts & kUnbounded) != 0;
   c.problem.has_minus_128 = (facts & kMinus128) != 0;
+  c.narrow = (facts & kNarrow) != 0;
   c.kernel = select_dwconv(c.problem, plan.cap);
   c.rows = dwconv_rows(*c.kernel, c.problem);
   c.lanes = round_up(x.c, c.kernel->block);
@@ -91,6 +95,7 @@ void bind_dwconv(const Plan& plan, const OpView& op, Step* step, uint8_t* weight
   c.args.w = weights, c.args.bias = bias, c.args.scale = scale;
   c.args.out = requant_of(y, p.lo, p.hi);
   c.args.y_px = y.shape.px;
+  c.args.narrow = choice.narrow;
   step->run = run;
 }
 
