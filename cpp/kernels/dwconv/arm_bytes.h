@@ -44,7 +44,16 @@ EK_INLINE uint8x16_t clipped_u8x16(const int32x4_t (&q_s32x4)[4], const ClipNeon
   return ek::clipped_u8x16(q_s32x4[0], q_s32x4[1], q_s32x4[2], q_s32x4[3], *in_register(&clip));
 }
 
-/// The same of even ones 0..6 and 8..14 and odd ones 1..7 and 9..15.
+template <bool kPlain>
+EK_INLINE uint8x8_t clipped_u8x8(int32x4_t a_s32x4, int32x4_t b_s32x4, const ClipNeon& clip) {
+  if (kPlain) return vqmovun_s16(low_s16x8(a_s32x4, b_s32x4));
+  const ClipNeon& k = *in_register(&clip);
+  const int16x8_t q_s16x8 = vqmovn_high_s32(vqmovn_s32(a_s32x4), b_s32x4);
+  const uint8x8_t u_u8x8 = vqmovun_s16(vqaddq_s16(q_s16x8, k.zero_s16x8));
+  return vmin_u8(vmax_u8(u_u8x8, vget_low_u8(k.lo_u8x16)), vget_low_u8(k.hi_u8x16));
+}
+
+/// Four of even ones 0..6 and 8..14 and odd ones 1..7 and 9..15.
 template <bool kPlain>
 EK_INLINE uint8x16_t alternating_u8x16(const int32x4_t (&q_s32x4)[4], const ClipNeon& clip) {
   if (kPlain) {

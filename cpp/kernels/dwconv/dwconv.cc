@@ -64,14 +64,15 @@ double cycles_5x5_avx2(const DwConvProblem& p) { return predict_buffered({12.3, 
 #endif
 
 #if defined(EK_ARCH_ARM)
-/// Blocks of 16 channels, of which the last may be part empty; cycles of one output at strides 1 and 2, by llvm-mca.
-double predict_blocks(const double (&output)[2], double start, const DwConvProblem& p) {
-  if (p.sx == 1 && p.c == 8) return start + (p.m + 1) / 2 * output[1];  // pairs of pixels
-  return (p.c + 15) / 16 * (start + p.m * output[p.sx - 1]);
+/// Blocks of channels, of which the last may be part empty; cycles of one output at strides 1 and 2, by llvm-mca.
+double predict_blocks(int32_t block, const double (&output)[2], double start, const DwConvProblem& p) {
+  if (p.sx == 1 && p.c == 8 && block == 16) return start + (p.m + 1) / 2 * output[0];  // pairs of pixels
+  return (p.c + block - 1) / block * (start + p.m * output[p.sx - 1]);
 }
 
-double cycles_3x3_neondot(const DwConvProblem& p) { return predict_blocks({28.1, 36.1}, 40.0, p); }
-double cycles_3x3_neon(const DwConvProblem& p) { return predict_blocks({39.5, 47.6}, 40.0, p); }
+double cycles_3x3_neondot(const DwConvProblem& p) { return predict_blocks(16, {25.4, 32.0}, 40.0, p); }
+double cycles_5x5_neondot(const DwConvProblem& p) { return predict_blocks(8, {22.8, 29.7}, 60.0, p); }
+double cycles_3x3_neon(const DwConvProblem& p) { return predict_blocks(16, {39.1, 45.6}, 40.0, p); }
 
 bool fits_3x3_no_minus_128(const DwConvProblem& p) { return fits_3x3(p) && !p.has_minus_128; }
 

@@ -10,9 +10,9 @@
 /// A block is one vector with the channels in order, or for kDots four: the ISA rows interleave the bytes of these with
 /// unpack instructions, which work inside 128-bit lanes, so channel i meets vector (i % 16) / 4, lane
 /// 4 * (i / 16) + i % 4. Channels left at the end are done by single vectors. kDense is kDots with one block, in which
-/// the channels repeat. kSignedDots is kDots for taps interleaved another way (arm_neondot.cc): of 16 channels the even
-/// ones come first, and an odd one's third tap stands fourth. Bias and scale have the order of the lanes. The tables
-/// below say which tap stands in which element of a group; -1 is a zero.
+/// the channels repeat. kSignedDots is kDots for taps interleaved another way (arm_neondot.cc): of 16 channels of 3x3
+/// the even ones come first, and an odd one's third tap stands fourth; 8 channels of 5x5 are in order. Bias and scale
+/// have the order of the lanes. The tables below say which tap stands in which element of a group; -1 is a zero.
 #include <cstring>
 
 #include "kernels/dwconv/dwconv.h"
@@ -107,15 +107,18 @@ int32_t channel_at(const DwConvKernel& kernel, const DwConvProblem& p, int32_t f
   return first + i < p.c ? first + i : -1;
 }
 
+/// Whether even and odd channels are apart.
+bool by_parity(const DwConvKernel& kernel) { return kernel.form == DwConvForm::kSignedDots && kernel.block == 16; }
+
 /// Position of channel `i` of a block among its 32-bit lanes, vectors one after the other.
 int32_t lane_of(const DwConvKernel& kernel, int32_t width, int32_t i) {
-  if (kernel.form == DwConvForm::kSignedDots) return i % 2 * 8 + i / 2;
+  if (by_parity(kernel)) return i % 2 * 8 + i / 2;
   return width == kernel.lanes ? i : i % 16 / 4 * (width / 4) + i / 16 * 4 + i % 4;
 }
 
 /// Place of element `e` of channel `i` in its lane.
 int32_t place_of(const DwConvKernel& kernel, int32_t i, int32_t e) {
-  return kernel.form == DwConvForm::kSignedDots && i % 2 != 0 && e >= 2 ? 5 - e : e;
+  return by_parity(kernel) && i % 2 != 0 && e >= 2 ? 5 - e : e;
 }
 
 /// What a row takes from each byte as it reads it: 128 where it flips bytes to signed ones.
