@@ -63,20 +63,21 @@ EK_INLINE void dot_group(const int8x16_t (&a_s8x16)[MR], const int8_t*& w, int32
 }
 
 /// Adds the runs of a chunk to the sums of one tile, k groups dealt to the chains in turn; moves a on to the next
-/// block.
-template <int kChains, int MR, int V>
+/// block. kMerged: they are one run without a rest.
+template <bool kMerged, int kChains, int MR, int V>
 EK_INLINE void dot_runs(const Tiles& t, const uint8_t*& a, const int8_t* w, int32x4_t (&sum_s32x4)[kChains][MR][V]) {
   const ptrdiff_t full = ptrdiff_t{t.full} * (16 * MR);
   int8x16_t a_s8x16[MR];
-  for (int32_t run = t.runs; run > 0; --run) {
-    for (const uint8_t* const end = a + full; a != end;) {
+  for (int32_t run = kMerged ? 1 : t.runs; run > 0; --run) {
+    const uint8_t* const end = a + full;
+    for (bool more = kMerged || a != end; more; more = a != end) {
       load_a(a, a_s8x16);
       dot_group<0>(a_s8x16, w, sum_s32x4[0]);
       dot_group<1>(a_s8x16, w, sum_s32x4[1 % kChains]);
       dot_group<2>(a_s8x16, w, sum_s32x4[2 % kChains]);
       dot_group<3>(a_s8x16, w, sum_s32x4[3 % kChains]);
     }
-    if (t.rest == 0) continue;
+    if (kMerged || t.rest == 0) continue;
     load_a(a, a_s8x16);
     dot_group<0>(a_s8x16, w, sum_s32x4[0]);
     if (t.rest > 4) dot_group<1>(a_s8x16, w, sum_s32x4[1 % kChains]);
@@ -85,10 +86,8 @@ EK_INLINE void dot_runs(const Tiles& t, const uint8_t*& a, const int8_t* w, int3
 }
 
 /// V vectors of columns from `column` on, of all blocks. kWhole: all columns are there.
-template <int MR, int V, bool kWhole>
-__attribute__((noinline)) void column_tiles(const Tiles& given, int32_t column, const OutNeon& out) {
-  const Tiles t = given;  // a copy that no store to y can change
-  const bool moved = out.moved, bounded = out.bounded;
+template <int MR, int V, bool kWhole, bool kMerged>
+EK_INLINE void column_tiles(const Tiles& t, int32_t column, const OutNeon& out) {
   constexpr int kChains = MR * V >= 8 ? 1 : MR * V >= 4 ? 2 : 4;
   constexpr int kBytes = V < 3 ? (MR * V + 3) / 4 : MR;
   const int8_t* const w = t.w + column * t.all + 4 * V * t.before;
@@ -103,7 +102,7 @@ __attribute__((noinline)) void column_tiles(const Tiles& given, int32_t column, 
     }
     EK_UNROLL
     for (int c = MR * V; c < kChains * MR * V; ++c) chain_s32x4[c / (MR * V)][c / V % MR][c % V] = vdupq_n_s32(0);
-    dot_runs(t, a, w, chain_s32x4);
+    dot_runs<kMerged>(t, a, w, chain_s32x4);
     int32x4_t sum_s32x4[MR][V];
     EK_UNROLL
     for (int i = 0; i < MR * V; ++i) {
@@ -117,7 +116,7 @@ __attribute__((noinline)) void column_tiles(const Tiles& given, int32_t column, 
       continue;
     }
     uint8x16_t y_u8x16[kBytes];
-    requantise(t.scale + column, sum_s32x4, {out.clip, moved, bounded}, y_u8x16);
+    requantise(t.scale + column, sum_s32x4, out, y_u8x16);
     if (kWhole) {
       store_whole<MR, V>(y, t.y_px, y_u8x16);
     } else {
@@ -126,19 +125,43 @@ __attribute__((noinline)) void column_tiles(const Tiles& given, int32_t column, 
   }
 }
 
+/// As many columns by 16 as there are. Returns how many they are.
+template <int MR, bool kMerged>
+__attribute__((noinline)) int32_t whole_tiles(const Tiles& given, const OutNeon& given_out) {
+  const Tiles t = given;  // a copy that no store to y can change
+  const OutNeon out = given_out;
+  int32_t column = 0;
+  for (; column + 16 <= t.n; column += 16) column_tiles<MR, 4, true, kMerged>(t, column, out);
+  return column;
+}
+
+/// The columns that are left.
+template <int MR, int V>
+__attribute__((noinline)) void last_tiles(const Tiles& given, int32_t column, const OutNeon& given_out) {
+  const Tiles t = given;
+  const OutNeon out = given_out;
+  column_tiles<MR, V, false, false>(t, column, out);
+}
+
 struct Dot {
   static constexpr int32_t kKr = 4;
 
   template <int MR>
   static EK_MEMBER void columns(const Tiles& t, const OutNeon& out) {
-    int32_t column = 0;
-    for (; column + 16 <= t.n; column += 16) column_tiles<MR, 4, true>(t, column, out);
-    if (column == t.n) return;
-    const int32_t vectors = (t.n - column + 3) / 4;
-    if (vectors == 4) return column_tiles<MR, 4, false>(t, column, out);
-    if (vectors == 3) return column_tiles<MR, 3, false>(t, column, out);
-    if (vectors == 2) return column_tiles<MR, 2, false>(t, column, out);
-    column_tiles<MR, 1, false>(t, column, out);
+    const bool merged = t.runs == 1 && t.rest == 0;
+    const int32_t column = t.n < 16 ? 0 : merged ? whole_tiles<MR, true>(t, out) : whole_tiles<MR, false>(t, out);
+    switch ((t.n - column + 3) >> 2) {
+      case 4:
+        return last_tiles<MR, 4>(t, column, out);
+      case 3:
+        return last_tiles<MR, 3>(t, column, out);
+      case 2:
+        return last_tiles<MR, 2>(t, column, out);
+      case 1:
+        return last_tiles<MR, 1>(t, column, out);
+      default:
+        return;
+    }
   }
 };
 

@@ -43,6 +43,12 @@ struct Span {
   int32_t taps, kc;
 };
 
+/// Rounds up what is not negative.
+template <int32_t kStep>
+EK_INLINE int32_t up(int32_t value) {
+  return (value + kStep - 1) & -kStep;
+}
+
 /// Loads `groups` (1..3) groups of 4, no byte more.
 EK_INLINE uint8x16_t load_groups_u8x16(const uint8_t* a, int32_t groups) {
   uint32_t part[3] = {};
@@ -66,27 +72,25 @@ EK_INLINE void store_vectors(uint8_t* to, const uint8x16_t (&v_u8x16)[4]) {
   vst1q_u8_x4(to, four_u8x16);
 }
 
-/// Copies kc elements of MR pixels; returns where the next begin.
-template <int kKr, int MR>
-EK_INLINE uint8_t* copy_tap(const uint8_t* from, ptrdiff_t a_px, int32_t kc, uint8_t* to) {
+/// Copies the first `whole` bytes of MR pixels, and the rest of `kc` by groups.
+template <int MR>
+EK_INLINE void copy_block(const uint8_t* from, ptrdiff_t a_px, ptrdiff_t whole, ptrdiff_t kc, uint8_t* to) {
   const uint8x16_t flip_u8x16 = vdupq_n_u8(0x80);
   const uint8_t* a[MR];
   EK_UNROLL
   for (int p = 0; p < MR; ++p) a[p] = from + p * a_px;
-  uint8x16_t v_u8x16[MR];
-  const ptrdiff_t full = (kc + kKr - 1) / 16 * 16;
   ptrdiff_t at = 0;
-  for (; at < full; at += 16, to += 16 * MR) {
+  for (; at < whole; at += 16, to += 16 * MR) {
+    uint8x16_t v_u8x16[MR];
     EK_UNROLL
     for (int p = 0; p < MR; ++p) v_u8x16[p] = veorq_u8(vld1q_u8(a[p] + at), flip_u8x16);
     store_vectors(to, v_u8x16);
   }
-  if (at >= kc) return to;
-  const int32_t groups = (kc - static_cast<int32_t>(at) + 3) / 4;
-  EK_UNROLL
-  for (int p = 0; p < MR; ++p) v_u8x16[p] = veorq_u8(load_groups_u8x16(a[p] + at, groups), flip_u8x16);
-  store_vectors(to, v_u8x16);
-  return to + 16 * MR;
+  if (at >= kc) return;
+  for (int p = 0; p < MR; ++p) {
+    const uint8x16_t rest_u8x16 = load_groups_u8x16(from + p * a_px + at, static_cast<int32_t>(kc - at + 3) / 4);
+    vst1q_u8(to + 16 * p, veorq_u8(rest_u8x16, flip_u8x16));
+  }
 }
 
 /// 16 k of all pixels, by one instruction; a moves on to the next.
@@ -110,20 +114,22 @@ EK_INLINE void load_a(const uint8_t*& a, int8x16_t (&a_s8x16)[4]) {
   a += 64;
 }
 
-/// Copies `blocks` blocks of MR pixels from `first` on.
+/// Copies `blocks` blocks of MR pixels from `first` on, tap by tap. Behind a tap stands what the next pixels begin
+/// with, so all but the strip's last pixels go by whole vectors.
 template <int kKr, int MR>
 __attribute__((noinline)) void copy_blocks(const QGemmArgs& args, int32_t first, int32_t blocks, const Span& span,
                                            uint8_t* to) {
-  const ptrdiff_t a_px = args.a_px, a_kx = args.a_kx;
-  const int32_t kc = span.kc, kw = args.kw;
-  ptrdiff_t at = first * a_px + span.k;
-  for (; blocks > 0; --blocks, at += MR * a_px) {
-    const uint8_t* const* row = args.rows + span.ky;
-    int32_t kx = span.kx;
-    for (int32_t left = span.taps; left > 0; --left) {
-      to = copy_tap<kKr, MR>(*row + kx * a_kx + at, a_px, kc, to);
-      if (++kx == kw) kx = 0, ++row;
+  const ptrdiff_t a_px = args.a_px, kc = span.kc, wide = up<16>(span.kc), block = MR * wide * span.taps;
+  const uint8_t* const* row = args.rows + span.ky;
+  int32_t kx = span.kx;
+  for (int32_t left = span.taps; left > 0; --left, to += MR * wide) {
+    const uint8_t* from = *row + kx * args.a_kx + first * a_px + span.k;
+    const uint8_t* const last = from + (args.m - first - MR) * a_px;
+    uint8_t* at = to;
+    for (int32_t b = blocks; b > 0; --b, from += MR * a_px, at += block) {
+      copy_block<MR>(from, a_px, kKr == 16 || last - from >= 12 ? wide : (kc + kKr - 1) & -16, kc, at);
     }
+    if (++kx == args.kw) kx = 0, ++row;
   }
 }
 
@@ -133,23 +139,24 @@ EK_INLINE void multiply_span(const QGemmArgs& args, int32_t first, const Span& s
                              Tiles& t) {
   constexpr int kKr = Row::kKr;
   copy_blocks<kKr, MR>(args, first, t.blocks, span, copy);
-  const int32_t padded = round_up(span.kc, kKr);
-  const bool merged = padded == round_up(span.kc, 16);
+  const int32_t padded = up<kKr>(span.kc);
+  const bool merged = padded == up<16>(span.kc);
   t.runs = merged ? 1 : span.taps;
-  t.full = merged ? span.taps * padded / 16 : padded / 16;
-  t.rest = merged ? 0 : padded % 16;
+  t.full = (merged ? span.taps * padded : padded) >> 4;
+  t.rest = merged ? 0 : padded & 15;
   t.depth = ptrdiff_t{span.taps} * padded;
   t.y = args.y + first * args.y_px;
   Row::template columns<MR>(t, out);
 }
 
-/// Blocks whose k is too long for the copy, one at a time.
+/// A block whose k is too long for the copy, chunk by chunk.
 template <typename Row, int MR>
-void chunks(const QGemmArgs& args, int32_t first, uint8_t* copy, const OutNeon& out, Tiles t) {
+EK_INLINE void chunks(const QGemmArgs& args, int32_t first, uint8_t* copy, const OutNeon& out, Tiles& t) {
   int32_t parked[4 * kColumns];
-  const int32_t wide = round_up(args.kc, 16), together = wide < kChunk ? kChunk / wide : 1;
+  const int32_t wide = up<16>(args.kc), together = wide < kChunk ? kChunk / wide : 1;
   Span span = {0, 0, 0, 0, 0};
   t.blocks = 1;
+  t.before = 0, t.start = nullptr;
   while (span.ky < args.kh) {
     const int32_t left = (args.kh - span.ky) * args.kw - span.kx;
     span.kc = args.kc - span.k < kChunk ? args.kc - span.k : kChunk;
@@ -167,23 +174,11 @@ void chunks(const QGemmArgs& args, int32_t first, uint8_t* copy, const OutNeon& 
   }
 }
 
-/// Blocks of MR pixels as long as pixels are left for one. Returns the pixels done.
-template <typename Row, int MR>
-EK_INLINE int32_t blocks(const QGemmArgs& args, int32_t first, uint8_t* copy, const OutNeon& out, Tiles& t) {
-  const int32_t taps = args.kh * args.kw;
-  const int64_t block = int64_t{taps} * round_up(args.kc, 16) * MR;  // bytes of the copy
-  while (first + MR <= args.m) {
-    if (block > MR * kChunk) {
-      chunks<Row, MR>(args, first, copy, out, t);
-      first += MR;
-      continue;
-    }
-    const int32_t most = static_cast<int32_t>(kCopyBytes / block), left = (args.m - first) / MR;
-    t.blocks = left < most ? left : most;
-    multiply_span<Row, MR>(args, first, {0, 0, 0, taps, args.kc}, copy, out, t);
-    first += MR * t.blocks;
-  }
-  return first;
+template <typename Row>
+__attribute__((noinline)) void run_deep(const QGemmArgs& args, uint8_t* copy, const OutNeon& out, Tiles t) {
+  int32_t first = 0;
+  for (; first + 4 <= args.m; first += 4) chunks<Row, 4>(args, first, copy, out, t);
+  for (; first < args.m; ++first) chunks<Row, 1>(args, first, copy, out, t);
 }
 
 template <typename Row>
@@ -191,24 +186,34 @@ EK_INLINE void run(const QGemmArgs& args) {
   alignas(64) uint8_t copy[kCopyBytes];
   const ClipNeon clip = load_clip_neon(args.out);
   const OutNeon out = out_neon(args.out, clip);
-  Tiles t{};
+  const int32_t taps = args.kh * args.kw;
+  const int64_t depth = int64_t{taps} * up<16>(args.kc);
+  Tiles t;
   t.copy = copy;
   t.w = static_cast<const int8_t*>(args.w);
-  t.all = ptrdiff_t{args.kh} * args.kw * round_up(args.kc, Row::kKr);
-  t.bias = args.bias, t.scale = args.scale;
+  t.all = ptrdiff_t{taps} * up<Row::kKr>(args.kc);
+  t.before = 0;
+  t.bias = args.bias, t.start = nullptr, t.parked = nullptr;
+  t.scale = args.scale;
   t.y_px = args.y_px;
   t.n = args.n;
-  const int32_t first = blocks<Row, 4>(args, 0, copy, out, t);
+  if (depth > kChunk) return run_deep<Row>(args, copy, out, t);
+  const Span span = {0, 0, 0, taps, args.kc};
+  const int32_t most = kChunk / static_cast<int32_t>(depth);
+  int32_t first = 0;
+  for (int32_t left = args.m >> 2; left > 0; left -= t.blocks) {
+    t.blocks = left < most ? left : most;
+    multiply_span<Row, 4>(args, first, span, copy, out, t);
+    first += 4 * t.blocks;
+  }
+  t.blocks = 1;
   switch (args.m - first) {
     case 3:
-      blocks<Row, 3>(args, first, copy, out, t);
-      return;
+      return multiply_span<Row, 3>(args, first, span, copy, out, t);
     case 2:
-      blocks<Row, 2>(args, first, copy, out, t);
-      return;
+      return multiply_span<Row, 2>(args, first, span, copy, out, t);
     case 1:
-      blocks<Row, 1>(args, first, copy, out, t);
-      return;
+      return multiply_span<Row, 1>(args, first, span, copy, out, t);
     default:
       return;
   }

@@ -31,9 +31,9 @@ template <int MR, int V>
 EK_INLINE void load_bias(const int32_t* bias, int32x4_t (&sum_s32x4)[MR][V]) {
   EK_UNROLL
   for (int p = 0; p < MR; ++p) {
-    const int32_t* const from = fresh(bias);
+    __asm__ volatile("" : : : "memory");
     EK_UNROLL
-    for (int v = 0; v < V; ++v) sum_s32x4[p][v] = vld1q_s32(from + 4 * v);
+    for (int v = 0; v < V; ++v) sum_s32x4[p][v] = vld1q_s32(bias + 4 * v);
   }
 }
 
