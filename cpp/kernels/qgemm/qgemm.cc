@@ -31,6 +31,7 @@ constexpr Operands kS16Inner = {Elem::kS16, Elem::kS16, a_terms_avx2};
 #endif
 #if defined(EK_ARCH_ARM)
 constexpr Operands kU8By4 = {Elem::kU8, Elem::kU8, nullptr, 4};
+constexpr Operands kU8By8 = {Elem::kU8, Elem::kU8, nullptr, 8};
 constexpr Operands kU8By16 = {Elem::kU8, Elem::kU8, nullptr, 16};
 #endif
 
