@@ -82,17 +82,25 @@ struct Bytes {
   uint8x16_t flip_u8x16;
 };
 
-template <int kLane>
-EK_INLINE uint8x16_t with_lane(uint8x16_t v, uint8_t value) {
-  return vsetq_lane_u8(value, v, kLane);
+/// 64 bytes at a time: loads and stores of two vectors each.
+EK_INLINE void move_line(const Bytes& op, const uint8_t* x, uint8_t* y, ptrdiff_t n) {
+  ptrdiff_t i = 0;
+  for (; i + 4 * kPixels <= n; i += 4 * kPixels) {
+    uint8x16_t u_u8x16[4];
+    EK_UNROLL
+    for (int k = 0; k < 4; ++k) u_u8x16[k] = op.load_u8x16(x + i + k * kPixels);
+    EK_UNROLL
+    for (int k = 0; k < 4; ++k) vst1q_u8(y + i + k * kPixels, u_u8x16[k]);
+  }
+  for (; i + kPixels <= n; i += kPixels) op.move(x + i, y + i);
+  if (i < n) op.move(x + n - kPixels, y + n - kPixels);
 }
-template <int kLane>
-EK_INLINE uint16x8_t with_lane(uint16x8_t v, uint16_t value) {
-  return vsetq_lane_u16(value, v, kLane);
-}
-template <int kLane>
-EK_INLINE uint32x4_t with_lane(uint32x4_t v, uint32_t value) {
-  return vsetq_lane_u32(value, v, kLane);
+
+template <int kLane, class Vector, class Value>
+EK_INLINE Vector with_lane(Vector v, Value value) {
+  if constexpr (sizeof(Value) == 1) return vsetq_lane_u8(value, v, kLane);
+  if constexpr (sizeof(Value) == 2) return vsetq_lane_u16(value, v, kLane);
+  if constexpr (sizeof(Value) == 4) return vsetq_lane_u32(value, v, kLane);
 }
 
 /// As many values as a vector has lanes, a step apart.

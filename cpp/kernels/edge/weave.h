@@ -30,6 +30,12 @@ EK_INLINE void every_16(ptrdiff_t n, const Step& step) {
   if (n % kPixels != 0) step(n - kPixels);
 }
 
+/// n >= 16 elements, dense on both sides. An ISA may overload it for an Op.
+template <class Op>
+EK_INLINE void move_line(const Op& op, const uint8_t* x, uint8_t* y, ptrdiff_t n) {
+  every_16(n, [&](ptrdiff_t i) __attribute__((always_inline)) { op.move(x + i * Op::kX, y + i * Op::kY); });
+}
+
 template <class Op>
 EK_INLINE void lines(const EdgeRun& run) {
   const Op op(run);
@@ -38,7 +44,7 @@ EK_INLINE void lines(const EdgeRun& run) {
     const uint8_t* x = run.x + p * run.x_plane;
     uint8_t* y = run.y + p * run.y_plane;
     if (dense) {
-      every_16(run.n, [&](ptrdiff_t i) __attribute__((always_inline)) { op.move(x + i * Op::kX, y + i * Op::kY); });
+      move_line(op, x, y, run.n);
       continue;
     }
     for (ptrdiff_t i = 0; i < run.n; i += kPixels) {
