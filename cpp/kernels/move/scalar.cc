@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "base/nest.h"
-#include "kernels/move/move.h"
+#include "kernels/move/halo.h"
 
 namespace ek {
 
@@ -30,29 +30,7 @@ void move_copy_scalar(const MoveArgs& args) {
 }
 
 void move_halo_scalar(const Nhwc& shape, uint8_t* base, uint8_t zero) {
-  const auto px = static_cast<size_t>(shape.px), row = static_cast<size_t>(shape.row);
-  const auto left = static_cast<size_t>(shape.left) * px, right = static_cast<size_t>(shape.right) * px;
-  const size_t inner = static_cast<size_t>(shape.w) * px, whole = left + inner + right;
-  const auto top = static_cast<size_t>(shape.top), bottom = static_cast<size_t>(shape.bottom);
-  if (row == whole) {  // what is right of one row and left of the next is one run
-    std::memset(base, zero, top * row + left);
-    uint8_t* gap = base + top * row + left + inner;
-    if (left + right != 0) {
-      for (int32_t y = 1; y < shape.h; ++y, gap += row) std::memset(gap, zero, right + left);
-    } else {
-      gap += static_cast<size_t>(shape.h - 1) * row;
-    }
-    std::memset(gap, zero, right + bottom * row);
-    return;
-  }
-  for (int32_t y = 0; y < shape.top + shape.h + shape.bottom; ++y, base += row) {
-    if (y < shape.top || y >= shape.top + shape.h) {
-      std::memset(base, zero, whole);
-    } else {
-      std::memset(base, zero, left);
-      std::memset(base + left + inner, zero, right);
-    }
-  }
+  each_halo_run(shape, base, [zero](uint8_t* y, size_t n) { std::memset(y, zero, n); });
 }
 
 }  // namespace ek
