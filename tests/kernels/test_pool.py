@@ -30,6 +30,7 @@ class Pool:
     pads: tuple[int, int, int, int] = (1, 1, 1, 1)
     oy: int = 0
     gap: int = 0  # bytes between pixels, in and out
+    row_gap: int = 0  # bytes between rows, in
     lo: int = 0
     hi: int = 255
     count_include_pad: bool = False
@@ -90,11 +91,12 @@ def strided(rows: np.ndarray, gap: int) -> np.ndarray:
 
 def run(kernel: str, what: str, pool: Pool, x: np.ndarray, scales: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
     px = pool.c + pool.gap
-    source = Guarded.holding(strided(x, pool.gap), pool.flush, SLACK)
+    rows = strided(strided(x, pool.gap).reshape(pool.h, -1), pool.row_gap)
+    source = Guarded.holding(rows, pool.flush, SLACK)
     target = Guarded(pool.out_w * px, pool.flush)
     target.bytes[:] = CANARY
     ran = _core.pool_run(
-        kernel, what, source.address, [pool.h, pool.w, pool.c], px, pool.w * px, pool.kernel, pool.stride,
+        kernel, what, source.address, [pool.h, pool.w, pool.c], px, rows.shape[1], pool.kernel, pool.stride,
         pool.pads[:2], pool.oy, pool.out_w, target.address, px, [pool.lo, pool.hi], pool.count_include_pad, pool.same,
         pool.origin, [pool.zero_in, pool.zero_out], scales,
     )  # fmt: skip
@@ -124,6 +126,7 @@ every_pool = pytest.mark.parametrize(
     [Pool(c) for c in CHANNELS]
     + [Pool(c, gap=gap, flush=flush) for c, gap, flush in itertools.product((5, 33), (0, 3), ("head", "tail"))]
     + [Pool(20, lo=100, hi=140), Pool(40, lo=128, hi=128)]
+    + [Pool(33, kernel=(k, 7), pads=(0, 0, 0, 0), row_gap=gap) for k, gap in itertools.product((3, 4, 6), (0, 33, 231))]
     + GEOMETRIES,
     ids=str,
 )

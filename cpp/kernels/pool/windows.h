@@ -19,12 +19,23 @@ struct Window {
   ptrdiff_t px;
 };
 
+/// Makes whole rows that lie dense behind each other one row: what a pool of all pixels reads.
+EK_INLINE void join_rows(Window& in) {
+  const ptrdiff_t row = in.columns * in.px;
+  for (int32_t ky = 1; ky < in.row_count; ++ky) {
+    if (in.rows[ky] - in.rows[ky - 1] != row) return;
+  }
+  in.columns *= in.row_count;
+  in.row_count = 1;
+}
+
 EK_INLINE Window window(const PoolArgs& args, int32_t x) {
   const int32_t left = x * args.sx - args.left;
   const int32_t x0 = left > 0 ? left : 0, x1 = left + args.kw < args.w ? left + args.kw : args.w;
   Window in = {args.rows, {}, x0 * args.in_px, args.row_count, x1 - x0, args.in_px};
   EK_UNROLL
   for (int ky = 0; ky < 3; ++ky) in.top[ky] = args.rows[ky < in.row_count ? ky : 0] + in.first;
+  if (in.columns == args.w && in.row_count > 3) join_rows(in);
   return in;
 }
 
