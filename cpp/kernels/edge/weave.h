@@ -70,12 +70,13 @@ template <class Pixels>
 struct Together {
   template <int kPlanes, class Op>
   static EK_MEMBER void move(const EdgeRun& run, const Op& op, ptrdiff_t plane) {
-    const uint8_t* x = run.x + plane * run.x_plane;
+    const ptrdiff_t x_plane = run.x_plane;  // bytes stored could be those of `run`
+    const uint8_t* x = run.x + plane * x_plane;
     uint8_t* y = run.y + plane;
     every_16(run.n, [&](ptrdiff_t i) __attribute__((always_inline)) {
       typename Pixels::Vector v_u8x16[4] = {};
       EK_UNROLL
-      for (int p = 0; p < kPlanes; ++p) v_u8x16[p] = op.load_u8x16(x + p * run.x_plane + i * Op::kX);
+      for (int p = 0; p < kPlanes; ++p) v_u8x16[p] = op.load_u8x16(x + p * x_plane + i * Op::kX);
       Pixels::template store<kPlanes>(y + i * run.y_step, run.y_step, v_u8x16);
     });
   }
@@ -86,13 +87,14 @@ template <class Pixels>
 struct Apart {
   template <int kPlanes, class Op>
   static EK_MEMBER void move(const EdgeRun& run, const Op& op, ptrdiff_t plane) {
+    const ptrdiff_t y_plane = run.y_plane;
     const uint8_t* x = run.x + plane;
-    uint8_t* y = run.y + plane * run.y_plane;
+    uint8_t* y = run.y + plane * y_plane;
     every_16(run.n, [&](ptrdiff_t i) __attribute__((always_inline)) {
       typename Pixels::Vector v_u8x16[4];
       Pixels::template load<kPlanes>(x + i * run.x_step, run.x_step, v_u8x16);
       EK_UNROLL
-      for (int p = 0; p < kPlanes; ++p) op.store(y + p * run.y_plane + i * Op::kY, v_u8x16[p]);
+      for (int p = 0; p < kPlanes; ++p) op.store(y + p * y_plane + i * Op::kY, v_u8x16[p]);
     });
   }
 };
