@@ -11,14 +11,12 @@
 /// 8 multiply-accumulates per 2 instructions, exact for every int8 weight: |u * w| <= 255 * 128 in int32.
 /// Four output pixels share what they load: a 3x3 stride-1 tile loads 18 vectors instead of 36.
 /// Reads 8 channels at a time, so up to 7 bytes behind a pixel (arena slack); writes m x c bytes.
-#include "kernels/isa/arm_neon.h"
-
 #include <arm_neon.h>
 
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/dwconv/dwconv.h"
+#include "kernels/dwconv/arm_bytes.h"
 
 namespace ek {
 
@@ -28,7 +26,7 @@ namespace {
 
 /// P output pixels x 8 channels.
 template <int K, int S, int P>
-EK_INLINE void tile(const DwConvArgs& args, int32_t x, int32_t c, const RequantNeon& r) {
+EK_INLINE void tile(const DwConvArgs& args, int32_t x, int32_t c, const ClipNeon& clip) {
   const int32_t lanes = (args.c + 7) / 8 * 8;
   const int8_t* w = static_cast<const int8_t*>(args.w) + c;
   int32x4_t low_s32x4[P], high_s32x4[P];
@@ -57,19 +55,19 @@ EK_INLINE void tile(const DwConvArgs& args, int32_t x, int32_t c, const RequantN
   const float32x4_t scale_low_f32x4 = vld1q_f32(args.scale + c), scale_high_f32x4 = vld1q_f32(args.scale + c + 4);
 #pragma GCC unroll 4
   for (int p = 0; p < P; ++p) {
-    const int32x4_t low = requantise_s32x4(low_s32x4[p], scale_low_f32x4, r);
-    const int32x4_t high = requantise_s32x4(high_s32x4[p], scale_high_f32x4, r);
-    store_u8x8(args.y + (x + p) * args.y_px + c, vget_low_u8(bytes_u8x16(low, high, low, high)), args.c - c);
+    const int32x4_t low_q_s32x4 = ek::round_s32x4(low_s32x4[p], scale_low_f32x4);
+    const int32x4_t high_q_s32x4 = ek::round_s32x4(high_s32x4[p], scale_high_f32x4);
+    store_u8x8(args.y + (x + p) * args.y_px + c, clipped_u8x8<false>(low_q_s32x4, high_q_s32x4, clip), args.c - c);
   }
 }
 
 template <int K, int S>
 void row(const DwConvArgs& args) {
-  const RequantNeon r = load_requant_neon(args.out);
+  const ClipNeon clip = load_clip_neon(args.out);
   for (int32_t c = 0; c < args.c; c += 8) {
     int32_t x = 0;
-    for (; x + 4 <= args.m; x += 4) tile<K, S, 4>(args, x, c, r);
-    for (; x < args.m; ++x) tile<K, S, 1>(args, x, c, r);
+    for (; x + 4 <= args.m; x += 4) tile<K, S, 4>(args, x, c, clip);
+    for (; x < args.m; ++x) tile<K, S, 1>(args, x, c, clip);
   }
 }
 
