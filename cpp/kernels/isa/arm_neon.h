@@ -15,31 +15,8 @@
 
 namespace ek {
 
-struct RequantNeon {
-  float32x4_t lo_f32x4, hi_f32x4;
-  int32x4_t zero_s32x4;
-};
-
-EK_INLINE RequantNeon load_requant_neon(const Requant& out) {
-  return {vdupq_n_f32(out.lo), vdupq_n_f32(out.hi), vdupq_n_s32(out.zero)};
-}
-
-/// One finished output in each 32-bit lane, 0..255.
-EK_INLINE int32x4_t requantise_s32x4(int32x4_t acc_s32x4, float32x4_t scale_f32x4, const RequantNeon& r) {
-  float32x4_t t_f32x4 = vmulq_f32(vcvtq_f32_s32(acc_s32x4), scale_f32x4);
-  t_f32x4 = vminq_f32(vmaxq_f32(t_f32x4, r.lo_f32x4), r.hi_f32x4);
-  return vaddq_s32(vcvtnq_s32_f32(t_f32x4), r.zero_s32x4);
-}
-
-/// Four vectors of finished outputs to 16 bytes: [a0..a3 | b0..b3 | c0..c3 | d0..d3].
-EK_INLINE uint8x16_t bytes_u8x16(int32x4_t a_s32x4, int32x4_t b_s32x4, int32x4_t c_s32x4, int32x4_t d_s32x4) {
-  const int16x8_t ab_s16x8 = vcombine_s16(vmovn_s32(a_s32x4), vmovn_s32(b_s32x4));
-  const int16x8_t cd_s16x8 = vcombine_s16(vmovn_s32(c_s32x4), vmovn_s32(d_s32x4));
-  return vcombine_u8(vmovn_u16(vreinterpretq_u16_s16(ab_s16x8)), vmovn_u16(vreinterpretq_u16_s16(cd_s16x8)));
-}
-
-/// The same bytes by whole numbers alone: lo and hi are whole, so a clip after rounding is one before it. What is too
-/// great for 16 bits saturates on its way, which keeps the order, and is clipped after it.
+/// Clipping and zero point by whole numbers alone: lo and hi are whole, so a clip after rounding is one before it. What
+/// is too great for 16 bits saturates on its way, which keeps the order, and is clipped after it.
 struct ClipNeon {
   int16x8_t zero_s16x8;
   uint8x16_t lo_u8x16, hi_u8x16;
