@@ -129,7 +129,7 @@ EK_INLINE void steps(Block& b, const Walk<S>& k, Weights& w, Column (&column)[3]
   hold(w);
   EK_UNROLL
   for (int i = 0; i < 3; ++i) hold(column[i]);
-  if constexpr (kPhase + 1 < k.kLive) steps<S, kPhase + 1, kWhole, kPlain>(b, k, w, column, clip, count);
+  if constexpr (kPhase + 1 < Walk<S>::kLive) steps<S, kPhase + 1, kWhole, kPlain>(b, k, w, column, clip, count);
 }
 
 /// One block of one row.
@@ -141,7 +141,7 @@ EK_INLINE void block(const DwConvArgs& args, const Walk<S>& k, int32_t first) {
   Column column[3];
   column[0] = load_column(k.row, first);
   if (S == 1) column[1] = load_column(k.row, first + args.in_px);
-  for (int32_t turns = k.turns; turns > 0; --turns) steps<S, 0, kWhole, kPlain>(b, k, w, column, clip, k.kLive);
+  for (int32_t turns = k.turns; turns > 0; --turns) steps<S, 0, kWhole, kPlain>(b, k, w, column, clip, Walk<S>::kLive);
   steps<S, 0, kWhole, kPlain>(b, k, w, column, clip, k.rest);
 }
 

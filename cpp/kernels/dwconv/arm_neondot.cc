@@ -108,10 +108,10 @@ EK_INLINE void block(const DwConvArgs& args, const Walk<S>& k, int32_t first) {
   EK_UNROLL
   for (int i = 0; i < 12; ++i) w[i / 4].v[i % 4] = vld1q_s8(packed + 16 * i);
   Block b = block_at(args, first);
-  Lanes sum[k.kLive];
+  Lanes sum[Walk<S>::kLive];
   add_column<S, 0, 0>(sum, b, load_column(k.row, first), w);
   if constexpr (S == 1) add_column<S, 1, 0>(sum, b, load_column(k.row, first + args.in_px), w);
-  for (int32_t turns = k.turns; turns > 0; --turns) steps<S, 0, kWhole, kPlain>(sum, b, k, w, clip, k.kLive);
+  for (int32_t turns = k.turns; turns > 0; --turns) steps<S, 0, kWhole, kPlain>(sum, b, k, w, clip, Walk<S>::kLive);
   steps<S, 0, kWhole, kPlain>(sum, b, k, w, clip, k.rest);
 }
 

@@ -78,10 +78,10 @@ EK_INLINE Taps interleaved(int8x16_t low_s8x16, int8x16_t high_s8x16) {
 /// columns before; what stands for them has weights of 0.
 template <int S, int kRel, int kPhase, bool kStart = false>
 EK_INLINE void add_column(Lanes (&sum)[Past<S>::kLive], Past<S>& past, Block& b) {
-  constexpr int kLive = past.kLive, kColumn = kRel + S * kPhase + past.kColumns;
-  constexpr int kNow = kColumn % past.kColumns;
-  constexpr int kBefore = kStart && kRel < 1 ? kNow : (kColumn - 1) % past.kColumns;
-  constexpr int kPair = kStart && kRel < 2 ? kNow : (kColumn - 2) % past.kColumns;
+  constexpr int kLive = Past<S>::kLive, kColumn = kRel + S * kPhase + Past<S>::kColumns;
+  constexpr int kNow = kColumn % Past<S>::kColumns;
+  constexpr int kBefore = kStart && kRel < 1 ? kNow : (kColumn - 1) % Past<S>::kColumns;
+  constexpr int kPair = kStart && kRel < 2 ? kNow : (kColumn - 2) % Past<S>::kColumns;
   past.one_s8x16[kNow] = flipped(eight_s8x16(b.row[4] + b.at));
   if (kRel % S == 0) {
     past.pair_s8x16[kNow] = vzip1q_s8(past.one_s8x16[kBefore], past.one_s8x16[kNow]);
@@ -127,11 +127,11 @@ EK_INLINE void steps(Lanes (&sum)[Past<S>::kLive], Past<S>& past, Block& b, cons
   add_column<S, 4, kPhase>(sum, past, b);
   finish<kWhole, kPlain>(b, sum[kPhase], clip);
   EK_UNROLL
-  for (int o = 1; o < past.kLive; ++o) {
-    hold(sum[(o + kPhase) % past.kLive].v[0]);
-    hold(sum[(o + kPhase) % past.kLive].v[1]);
+  for (int o = 1; o < Past<S>::kLive; ++o) {
+    hold(sum[(o + kPhase) % Past<S>::kLive].v[0]);
+    hold(sum[(o + kPhase) % Past<S>::kLive].v[1]);
   }
-  if constexpr (kPhase + 1 < past.kLive) steps<S, kPhase + 1, kWhole, kPlain>(sum, past, b, clip, count);
+  if constexpr (kPhase + 1 < Past<S>::kLive) steps<S, kPhase + 1, kWhole, kPlain>(sum, past, b, clip, count);
 }
 
 EK_INLINE Block block_at(const DwConvArgs& args, int32_t first) {
@@ -158,13 +158,14 @@ EK_INLINE void block(const DwConvArgs& args, int32_t first) {
   const ClipNeon clip = load_clip_neon(args.out);
   Block b = block_at(args, first);
   Past<S> past;
-  Lanes sum[past.kLive];
+  Lanes sum[Past<S>::kLive];
   add_column<S, 0, 0, true>(sum, past, b);
   add_column<S, 1, 0, true>(sum, past, b);
   add_column<S, 2, 0, true>(sum, past, b);
   if constexpr (S == 1) add_column<S, 3, 0, true>(sum, past, b);
   int32_t left = args.m;
-  for (; left >= past.kLive; left -= past.kLive) steps<S, 0, kWhole, kPlain>(sum, past, b, clip, past.kLive);
+  for (; left >= Past<S>::kLive; left -= Past<S>::kLive)
+    steps<S, 0, kWhole, kPlain>(sum, past, b, clip, Past<S>::kLive);
   steps<S, 0, kWhole, kPlain>(sum, past, b, clip, left);
 }
 

@@ -41,14 +41,14 @@ EK_INLINE Walk<S> walk_of(const DwConvArgs& args) {
   for (int ky = 0; ky < 3; ++ky) {
     k.row[ky] = args.rows[ky];
     EK_UNROLL
-    for (int i = 0; i < k.kSets; ++i) k.next[i][ky] = in_register(args.rows[ky] + (3 - S + i) * args.in_px);
+    for (int i = 0; i < Walk<S>::kSets; ++i) k.next[i][ky] = in_register(args.rows[ky] + (3 - S + i) * args.in_px);
   }
   EK_UNROLL
-  for (int o = 0; o < k.kLive; ++o) k.y[o] = in_register(args.y + o * args.y_px);
-  k.in_step = (S == 1 ? k.kLive : 2) * args.in_px;
-  k.y_step = k.kLive * args.y_px;
-  k.turns = args.m / k.kLive;
-  k.rest = args.m % k.kLive;
+  for (int o = 0; o < Walk<S>::kLive; ++o) k.y[o] = in_register(args.y + o * args.y_px);
+  k.in_step = (S == 1 ? Walk<S>::kLive : 2) * args.in_px;
+  k.y_step = Walk<S>::kLive * args.y_px;
+  k.turns = args.m / Walk<S>::kLive;
+  k.rest = args.m % Walk<S>::kLive;
   return k;
 }
 
@@ -59,8 +59,8 @@ EK_INLINE Block block_at(const DwConvArgs& args, int32_t first) {
 /// Behind output kPhase of a turn.
 template <int kPhase, int S>
 EK_INLINE void advance(Block& b, const Walk<S>& k) {
-  if (S == 2 || kPhase + 1 == k.kLive) b.at = in_register(b.at + k.in_step);
-  if (kPhase + 1 == k.kLive) b.y_at = in_register(b.y_at + k.y_step);
+  if (S == 2 || kPhase + 1 == Walk<S>::kLive) b.at = in_register(b.at + k.in_step);
+  if (kPhase + 1 == Walk<S>::kLive) b.y_at = in_register(b.y_at + k.y_step);
 }
 
 EK_INLINE int8x16_t flipped(const uint8_t* p) { return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(p), vdupq_n_u8(0x80))); }
