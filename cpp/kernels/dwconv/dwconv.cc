@@ -78,10 +78,10 @@ bool fits_3x3_no_minus_128(const DwConvProblem& p) { return fits_3x3(p) && !p.ha
 
 bool fits_square_3_5(const DwConvProblem& p) { return fits_3x3(p) || fits_5x5(p); }
 
-// Two multiply-accumulates of 4 lanes per tap and 8 channels, one a cycle, loads, and 15 cycles of requantisation.
+// Two multiply-accumulates of 4 lanes per tap and 8 channels, one a cycle, and 20 cycles of loads and requantisation.
 double cycles_neon(const DwConvProblem& p) {
   const int32_t blocks = (p.c + 7) / 8;
-  return static_cast<double>(p.m) * blocks * (2.5 * p.kh * p.kw + 15.0);
+  return static_cast<double>(p.m) * blocks * (2.0 * p.kh * p.kw + 20.0);
 }
 #endif
 
