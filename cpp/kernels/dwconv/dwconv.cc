@@ -86,8 +86,13 @@ double cycles_neon(const DwConvProblem& p) {
 #endif
 
 double cycles_scalar(const DwConvProblem& p) {
+#if defined(EK_ARCH_ARM)
+  constexpr double kTap = 26.0, kOutput = 75.0;  // llvm-mca, Cortex-A72
+#else
+  constexpr double kTap = 9.6, kOutput = 42.0;
+#endif
   const int32_t blocks = (p.c + 31) / 32;
-  return static_cast<double>(p.m) * blocks * (9.6 * p.parts * p.kh * p.kw + 42.0);
+  return static_cast<double>(p.m) * blocks * (kTap * p.parts * p.kh * p.kw + kOutput);
 }
 
 }  // namespace
