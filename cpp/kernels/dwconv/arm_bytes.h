@@ -16,6 +16,9 @@ namespace {
 /// Says that `v` is in a register here, so that GCC does not carry sums through memory across the next branch.
 EK_INLINE void hold(int32x4_t& v) { __asm__("" : "+w"(v)); }
 
+/// The same, and whole: GCC would carry the low half of what is multiplied in another register from step to step.
+EK_INLINE void hold(int8x16_t& v) { __asm__("" : "+w"(v)); }
+
 EK_INLINE int32x4_t round_s32x4(int32x4_t sum_s32x4, const float* scale) {
   return ek::round_s32x4(sum_s32x4, vld1q_f32(scale));
 }

@@ -99,9 +99,6 @@ EK_INLINE void finish(uint8_t* y, const Block& b, const Weights& w, const Column
   store_u8x16(y, clipped_u8x16<kPlain>(q_s32x4, clip), kWhole ? kBlock : b.valid);
 }
 
-/// Says that `v` is whole in a register here: GCC would carry its low half in another from step to step.
-EK_INLINE void hold(int8x16_t& v) { __asm__("" : "+w"(v)); }
-
 EK_INLINE void hold(Column& column) {
   hold(column.pair_s8x16[0]);
   hold(column.pair_s8x16[1]);

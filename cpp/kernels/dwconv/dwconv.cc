@@ -73,8 +73,10 @@ double predict_blocks(int32_t block, const double (&output)[2], double start, co
 double cycles_3x3_neondot(const DwConvProblem& p) { return predict_blocks(16, {25.4, 32.0}, 40.0, p); }
 double cycles_5x5_neondot(const DwConvProblem& p) { return predict_blocks(8, {22.8, 29.7}, 60.0, p); }
 double cycles_3x3_neon(const DwConvProblem& p) { return predict_blocks(16, {39.1, 45.6}, 40.0, p); }
+double cycles_5x5_neon(const DwConvProblem& p) { return predict_blocks(8, {37.4, 41.2}, 60.0, p); }
 
 bool fits_3x3_no_minus_128(const DwConvProblem& p) { return fits_3x3(p) && !p.has_minus_128; }
+bool fits_5x5_no_minus_128(const DwConvProblem& p) { return fits_5x5(p) && !p.has_minus_128; }
 
 bool fits_square_3_5(const DwConvProblem& p) { return fits_3x3(p) || fits_5x5(p); }
 

@@ -42,6 +42,21 @@ constexpr Groups kDots5 = {7,
 
 // By pairs of bytes: columns of rows 0 and 1; then row 2 as a pair and a tap.
 constexpr Groups kBytePairs3 = {5, {{0, 3}, {1, 4}, {2, 5}, {6, 7}, {8, -1}}};
+// The same of 5x5: rows 0, 1 and 2, 3 of each column; then row 4.
+constexpr Groups kBytePairs5 = {13,
+                                {{0, 5},
+                                 {10, 15},
+                                 {1, 6},
+                                 {11, 16},
+                                 {2, 7},
+                                 {12, 17},
+                                 {3, 8},
+                                 {13, 18},
+                                 {4, 9},
+                                 {14, 19},
+                                 {20, 21},
+                                 {22, 23},
+                                 {24, -1}}};
 
 // By pairs: columns of rows two at a time; then the last row, whose columns x86_avx2.cc takes in twos: at stride 1 they
 // are kx - 1, kx of one output or another for each kx = 0..kw, at stride 2 for every other.
@@ -79,7 +94,7 @@ const Groups& groups_of(const DwConvKernel& kernel, const DwConvProblem& p) {
     if (p.sx == 2) return p.kh == 3 ? kPairs3Stride2 : kPairs5Stride2;
     return p.kh == 3 ? kPairs3 : kPairs5;
   }
-  if (kernel.form == DwConvForm::kBytePairs) return kBytePairs3;
+  if (kernel.form == DwConvForm::kBytePairs) return p.kh == 3 ? kBytePairs3 : kBytePairs5;
   return p.kh == 3 ? kDots3 : kDots5;
 }
 
