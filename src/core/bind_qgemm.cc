@@ -23,6 +23,7 @@ py::dict row(const std::string& name) {
   entry["nr"] = kernel.nr;
   entry["kr"] = kernel.kr;
   entry["lanes"] = kernel.lanes;
+  entry["block"] = kernel.block;
   entry["elem"] = word_of(kernel.elem);
   entry["weight_bytes"] = static_cast<int>(kernel.weights);
   entry["terms"] = kernel.a_terms != nullptr;
@@ -108,7 +109,7 @@ void widen(const std::string& isa, uintptr_t u8, int32_t count, uintptr_t s16) {
 
 void bind_qgemm(py::module_& m) {
   m.def("qgemm_row", &row, py::arg("name"),
-        "Tile of a qgemm row: mr, nr, kr, lanes, elem, weight_bytes, terms (of A alone).");
+        "Tile of a qgemm row: mr, nr, kr, lanes, block, elem, weight_bytes, terms (of A alone).");
   m.def("qgemm_run", &run, py::arg("name"), py::arg("rows"), py::arg("kh"), py::arg("kw"), py::arg("kc"),
         py::arg("a_px"), py::arg("a_kx"), py::arg("m"), py::arg("w"), py::arg("bias"), py::arg("scale"), py::arg("n"),
         py::arg("lo"), py::arg("hi"), py::arg("zero"), py::arg("y"), py::arg("y_px"), py::arg("rounds") = 1,

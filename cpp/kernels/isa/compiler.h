@@ -7,8 +7,11 @@
 #define EK_INLINE static EK_MEMBER
 #if defined(__clang__)
 #define EK_UNROLL _Pragma("clang loop unroll(full)")
+#define EK_SOURCE_ORDER
 #else
-#define EK_UNROLL _Pragma("GCC unroll 16")  // unrolled before arrays of vectors become registers
+#define EK_UNROLL       _Pragma("GCC unroll 16")  // unrolled before arrays of vectors become registers
+// For the rest of a file: no scheduling before registers are given, which has more alive at once than there are.
+#define EK_SOURCE_ORDER _Pragma("GCC optimize(\"no-schedule-insns\")")
 #endif
 
 namespace ek {

@@ -20,9 +20,6 @@
 /// Pixels are flipped and copied to the stack first (arm_pixels.h); 16 k of a tile are then 48 of these in 52
 /// instructions. Registers: 16 sums, 4 of A, 4 of weights, 4 products. Memory: reads up to 15 bytes behind a tap
 /// (KR - 1, times zero weights), the panel, biases and scales; writes n columns of m pixels; 17 KB of stack.
-#if !defined(__clang__)
-#pragma GCC optimize("no-schedule-insns")  // not before registers are given: it has more alive than there are
-#endif
 #include "kernels/isa/arm_neon.h"
 
 #include <arm_neon.h>
@@ -32,6 +29,8 @@
 
 #include "kernels/qgemm/arm_pixels.h"
 #include "kernels/qgemm/arm_tiles.h"
+
+EK_SOURCE_ORDER
 
 namespace ek {
 

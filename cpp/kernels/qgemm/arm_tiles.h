@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// What the Arm rows of qgemm share: sums of a tile to bytes in memory.
 ///
-/// A tile is MR pixels x V vectors of 4 columns. Four vectors become 16 bytes together (isa/arm_neon.h: 22
+/// A tile is MR pixels x V vectors of 4 columns. Four vectors become 16 bytes together (isa/arm_neon.h: 18 to 22
 /// instructions): one pixel of 16 columns, two of 8 or four of 4. Stores are whole vectors, halves or quarters of them;
 /// only a panel whose columns end within a vector stores by pieces. Memory: reads biases and scales of V vectors,
 /// writes n columns of MR pixels.
@@ -16,9 +16,6 @@ namespace {
 /// registers.
 EK_INLINE void after(int32x4_t& sum_s32x4, const int8_t*& w) { __asm__("" : "+r"(w), "+w"(sum_s32x4)); }
 
-/// The same of weights already loaded: keeps apart what is multiplied by one vector and by the next.
-EK_INLINE void after(int32x4_t& sum_s32x4, int8x16_t& w_s8x16) { __asm__("" : "+w"(w_s8x16), "+w"(sum_s32x4)); }
-
 /// Says that p is known no earlier than here, so that compilers neither load ahead nor keep addresses derived from it.
 template <typename T>
 EK_INLINE T* fresh(T* p) {
@@ -26,7 +23,8 @@ EK_INLINE T* fresh(T* p) {
   return p;
 }
 
-/// The sums of a tile begin with the bias, loaded anew for each pixel rather than copied: two registers at a time.
+/// The sums of a tile begin with the bias, loaded anew for each pixel, two registers at a time: as if memory had
+/// changed.
 template <int MR, int V>
 EK_INLINE void load_bias(const int32_t* bias, int32x4_t (&sum_s32x4)[MR][V]) {
   EK_UNROLL
@@ -51,16 +49,6 @@ EK_INLINE void load_parked(const int32_t* parked, int32x4_t (&sum_s32x4)[MR][V])
   EK_UNROLL
   for (int i = 0; i < MR * V; ++i) sum_s32x4[i / V][i % V] = vld1q_s32(from + 4 * i);
 }
-
-/// Where tap (ky, kx) of MR pixels begins.
-template <int MR>
-EK_INLINE void point_at(const QGemmArgs& args, int32_t first, int32_t ky, int32_t kx, const uint8_t* (&a)[MR]) {
-  EK_UNROLL
-  for (int p = 0; p < MR; ++p) a[p] = args.rows[ky] + (first + p) * args.a_px + kx * args.a_kx;
-}
-
-/// Says that `clip` is in memory here: it is made once, and its registers are free in the loop over k.
-EK_INLINE void in_memory(ClipNeon& clip) { __asm__("" : "+m"(clip)); }
 
 /// One of the pixels that share a vector of bytes; its columns are all there.
 template <int V>
