@@ -105,11 +105,17 @@ ek_status bad_path(const char* path, const char* why) {
 
 /// Reads an open file into a model and verifies it; `model` may be set where that fails.
 ek_status read_file(std::FILE* file, const char* path, ek::Model** model) {
+#if defined(_WIN32)
+  struct _stat64 facts;
+  if (_fstat64(_fileno(file), &facts) != 0) return bad_path(path, std::strerror(errno));
+  if ((facts.st_mode & _S_IFREG) == 0) return bad_path(path, "it is no regular file");
+#else
   struct stat facts;
   if (fstat(fileno(file), &facts) != 0) return bad_path(path, std::strerror(errno));
   if (!S_ISREG(facts.st_mode)) {  // a directory opens, and then has the size of whatever the system likes
     return bad_path(path, S_ISDIR(facts.st_mode) ? "it is a directory, not a model file" : "it is no regular file");
   }
+#endif
   const auto size = static_cast<size_t>(facts.st_size);
   *model = ek::Model::allocate(size, &last_error);
   if (*model == nullptr) return EK_OUT_OF_MEMORY;

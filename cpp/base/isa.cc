@@ -3,10 +3,16 @@
 
 #include <cstring>
 
-#if defined(EK_ARCH_X86)
+#if defined(EK_ARCH_X86) && defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#elif defined(EK_ARCH_X86)
 #include <cpuid.h>
-#elif defined(EK_ARCH_ARM)
+#elif defined(EK_ARCH_ARM) && defined(__linux__)
 #include <sys/auxv.h>
+#elif defined(EK_ARCH_ARM) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(EK_ARCH_ARM) && defined(_WIN32)
+#include <windows.h>
 #endif
 
 namespace ek {
@@ -31,11 +37,30 @@ IsaSet with_implied(IsaSet set) {
 constexpr uint32_t bit(int index) { return uint32_t{1} << index; }
 constexpr bool has(uint32_t word, uint32_t bits) { return (word & bits) == bits; }
 
+#if defined(_MSC_VER) && !defined(__clang__)  // what cpuid.h has
+bool __get_cpuid_count(uint32_t leaf, uint32_t part, uint32_t* a, uint32_t* b, uint32_t* c, uint32_t* d) {
+  int words[4];
+  __cpuid(words, 0);
+  if (static_cast<uint32_t>(words[0]) < leaf) return false;
+  __cpuidex(words, static_cast<int>(leaf), static_cast<int>(part));
+  *a = static_cast<uint32_t>(words[0]), *b = static_cast<uint32_t>(words[1]);
+  *c = static_cast<uint32_t>(words[2]), *d = static_cast<uint32_t>(words[3]);
+  return true;
+}
+bool __get_cpuid(uint32_t leaf, uint32_t* a, uint32_t* b, uint32_t* c, uint32_t* d) {
+  return __get_cpuid_count(leaf, 0, a, b, c, d);
+}
+#endif
+
 /// Register state that the operating system saves; only legal where CPUID says OSXSAVE.
 uint64_t saved_state() {
+#if defined(_MSC_VER) && !defined(__clang__)
+  return _xgetbv(0);
+#else
   uint32_t low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return uint64_t{high} << 32 | low;
+#endif
 }
 
 IsaSet detect() {
@@ -53,7 +78,7 @@ IsaSet detect() {
   if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, bit(4))) set |= kAvxVnni;
   return set;
 }
-#elif defined(EK_ARCH_ARM)
+#elif defined(EK_ARCH_ARM) && defined(__linux__)
 IsaSet detect() {
   constexpr unsigned long kAsimd = 1ul << 1, kAsimdDp = 1ul << 20;  // AT_HWCAP
   constexpr unsigned long kI8mm = 1ul << 13;                        // AT_HWCAP2
@@ -63,6 +88,25 @@ IsaSet detect() {
   if (first & kAsimdDp) set |= kNeonDot;
   if ((set & kNeonDot) && (second & kI8mm)) set |= kNeonI8mm;
   return set;
+}
+#elif defined(EK_ARCH_ARM) && defined(__APPLE__)
+bool says(const char* name) {
+  int there = 0;
+  size_t size = sizeof there;
+  return sysctlbyname(name, &there, &size, nullptr, 0) == 0 && there != 0;
+}
+
+IsaSet detect() {
+  IsaSet set = kNeon;  // every one has it
+  if (says("hw.optional.arm.FEAT_DotProd")) set |= kNeonDot;
+  if ((set & kNeonDot) && says("hw.optional.arm.FEAT_I8MM")) set |= kNeonI8mm;
+  return set;
+}
+#elif defined(EK_ARCH_ARM) && defined(_WIN32)
+IsaSet detect() {
+  constexpr DWORD kDotProduct = 43;  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE, which older headers lack
+  return IsProcessorFeaturePresent(kDotProduct) ? kNeon | kNeonDot
+                                                : kNeon;  // i8mm: no question that old systems answer
 }
 #else
 IsaSet detect() { return kScalar; }

@@ -3,6 +3,11 @@
 /// flush-to-zero, no traps. The caller's mode (and its exception flags) come back at the end of the scope.
 #pragma once
 #include <cstdint>
+#if defined(EK_ARCH_X86)
+#include <xmmintrin.h>
+#elif defined(EK_ARCH_ARM) && defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#endif
 
 namespace ek {
 
@@ -19,17 +24,22 @@ class RoundToNearest {
 #if defined(EK_ARCH_X86)
   using Word = uint32_t;                   // MXCSR
   static constexpr Word kWanted = 0x1f80;  // every exception masked, nearest, neither FTZ nor DAZ
-  static Word read() { return __builtin_ia32_stmxcsr(); }
-  static void write(Word word) { __builtin_ia32_ldmxcsr(word); }
+  static Word read() { return _mm_getcsr(); }
+  static void write(Word word) { _mm_setcsr(word); }
 #elif defined(EK_ARCH_ARM)
   using Word = uint64_t;  // FPCR; FPSR's flags are sticky and change no result
   static constexpr Word kWanted = 0;
+#if defined(_MSC_VER) && !defined(__clang__)
+  static Word read() { return static_cast<Word>(_ReadStatusReg(ARM64_FPCR)); }
+  static void write(Word word) { _WriteStatusReg(ARM64_FPCR, static_cast<__int64>(word)); }
+#else
   static Word read() {
     Word word;
     __asm__ volatile("mrs %0, fpcr" : "=r"(word));
     return word;
   }
   static void write(Word word) { __asm__ volatile("msr fpcr, %0" : : "r"(word) : "memory"); }
+#endif
 #else
   using Word = uint32_t;  // an architecture without SIMD rows: its default mode is assumed
   static constexpr Word kWanted = 0;

@@ -8,6 +8,15 @@ set(EK_ISA_arm_neon        -march=armv8-a)
 set(EK_ISA_arm_neondot     -march=armv8.2-a+dotprod)
 set(EK_ISA_arm_neoni8mm    -march=armv8.2-a+dotprod+i8mm)
 
+if(MSVC AND NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")  # cl: on arm64 it has every intrinsic without asking
+  set(EK_ISA_x86_avx2 /arch:AVX2)
+  set(EK_ISA_x86_avxvnni /arch:AVX2)
+  set(EK_ISA_x86_avx512vnni /arch:AVX512)
+  foreach(row neon neondot neoni8mm)
+    set(EK_ISA_arm_${row} "")
+  endforeach()
+endif()
+
 # GCC 12 warns falsely about its own AVX-512 intrinsics (`_mm512_undefined` is read by design).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND EK_ISA_x86_avx512vnni -Wno-maybe-uninitialized -Wno-uninitialized)
@@ -50,6 +59,18 @@ endfunction()
 
 # Export from shared TARGET only the symbols that match the patterns after it.
 function(ek_export_only TARGET)
+  if(WIN32)                               # nothing is hidden there
+    set_target_properties(${TARGET} PROPERTIES WINDOWS_EXPORT_ALL_SYMBOLS ON)
+    return()
+  elseif(APPLE)
+    set(script ${CMAKE_CURRENT_BINARY_DIR}/${TARGET}.exports)
+    list(TRANSFORM ARGN PREPEND "_" OUTPUT_VARIABLE globals)
+    list(JOIN globals "\n" globals)
+    file(CONFIGURE OUTPUT ${script} CONTENT "${globals}\n" @ONLY)
+    target_link_options(${TARGET} PRIVATE "LINKER:-exported_symbols_list,${script}")
+    set_target_properties(${TARGET} PROPERTIES LINK_DEPENDS ${script})
+    return()
+  endif()
   list(JOIN ARGN "; " globals)
   set(script ${CMAKE_CURRENT_BINARY_DIR}/${TARGET}.map)
   file(CONFIGURE OUTPUT ${script} CONTENT "{ global: ${globals}; local: *; };\n" @ONLY)

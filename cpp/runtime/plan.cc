@@ -293,7 +293,8 @@ void bind_plan(Plan* plan, const PlanMemory& memory, bool packed) {
   }
   plan->packed = true;
   for (int32_t thread = 1; thread < plan->threads && plan->copies != nullptr; ++thread) {
-    bind_copies(plan, plan->copies_of(thread), memory.weights, memory.scratch + plan->scratch_bytes * thread);
+    bind_copies(plan, plan->copies_of(thread), memory.weights,
+                memory.scratch + plan->scratch_bytes * static_cast<uint64_t>(thread));
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <new>
 
+#include "base/lines.h"
 #include "base/rounding.h"
 
 namespace ek {
@@ -44,9 +45,9 @@ ek_status Model::verify(Error* error) {
 
 Model* Model::allocate(uint64_t size, Error* error) {
   auto* model = new (std::nothrow) Model;
-  void* bytes = size > SIZE_MAX - 2 * kLine ? nullptr : std::aligned_alloc(kLine, align_line(size + 1));
+  void* bytes = size > SIZE_MAX - 2 * kLine ? nullptr : allocate_lines(align_line(size + 1));
   if (model == nullptr || bytes == nullptr) {
-    std::free(bytes);
+    free_lines(bytes);
     delete model;
     fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for a model of %" PRIu64 " bytes", size);
     return nullptr;
@@ -68,7 +69,7 @@ Model* Model::create(const void* data, uint64_t size, Error* error) {
 
 void Model::release() {
   if (owners_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  std::free(bytes_);
+  free_lines(bytes_);
   delete this;
 }
 
@@ -91,7 +92,7 @@ Session* Session::create(Model* model, const SessionOptions& options, Error* err
 void Session::destroy(Session* session) {
   if (session == nullptr) return;
   Pool::destroy(session->pool_);
-  std::free(session->block_);
+  free_lines(session->block_);
   for (Lane& lane : session->lanes_) free_plan(&lane.plan);
   std::free(session->lanes_.data);
   session->model_->release();
@@ -171,7 +172,7 @@ ek_status Session::bind(const SessionOptions& options, Error* error) {
   status = within(options.memory_limit, total + frame,
                   frame == 0 ? "the plan needs" : "the plan and the frame of its self-test need", error);
   if (status != EK_OK) return status;
-  block_ = ledger.used() > SIZE_MAX - kLine ? nullptr : static_cast<uint8_t*>(std::aligned_alloc(kLine, ledger.used()));
+  block_ = ledger.used() > SIZE_MAX - kLine ? nullptr : static_cast<uint8_t*>(allocate_lines(ledger.used()));
   if (block_ == nullptr)
     return fail(error, EK_OUT_OF_MEMORY, 0, "", "no memory for a plan of %" PRIu64 " bytes", total);
   std::memset(block_, 0, ledger.used());  // padding between channels is read: let it be the same everywhere
