@@ -43,7 +43,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Guest:
-    """An arm64 Python under qemu-user: its root (.ci/arm-root), its packages, the plugin."""
+    """An arm64 Python under qemu-user: its root (.ci/python-root), its packages, the plugin."""
 
     root: Path
     sites: tuple[Path, ...]
