@@ -134,11 +134,11 @@ EK_INLINE void multiply_group(const uint8_t*& a, const int8_t*& w, int32x4_t (&s
 
 /// MR pixels x 4 columns: the sums over the runs of a chunk, without what they begin with. Moves a on to the next block
 /// and w to the next columns.
-template <typename Row, int MR>
+template <typename Row, bool kMerged, int MR>
 EK_INLINE void accumulate(const Tiles& t, const uint8_t*& a, const int8_t*& w, int32x4_t (&out_s32x4)[MR][1]) {
   int32x4_t sum_s32x4[MR][4];
-  int32_t left = t.full - 1, run = t.runs;
-  if (__builtin_expect(t.full > 0, 1)) {
+  int32_t left = t.full - 1, run = kMerged ? 1 : t.runs;
+  if (kMerged || t.full > 0) {
     multiply_group<Row, false, true>(a, w, sum_s32x4);
   } else {
     multiply_group<Row, true, true>(a, w, sum_s32x4);
@@ -146,7 +146,7 @@ EK_INLINE void accumulate(const Tiles& t, const uint8_t*& a, const int8_t*& w, i
   }
   for (; run > 0; --run, left = t.full) {
     for (; left > 0; --left) multiply_group<Row, false, false>(a, w, sum_s32x4);
-    if (t.rest > 0) multiply_group<Row, true, false>(a, w, sum_s32x4);
+    if (!kMerged) multiply_group<Row, true, false>(a, w, sum_s32x4);
   }
   EK_UNROLL
   for (int p = 0; p < MR; ++p) {
@@ -157,11 +157,11 @@ EK_INLINE void accumulate(const Tiles& t, const uint8_t*& a, const int8_t*& w, i
 }
 
 /// Four columns of a block to bytes, [pixel][column], or to where sums are parked.
-template <typename Row, int MR>
+template <typename Row, bool kMerged, int MR>
 EK_INLINE void four_columns(const Tiles& t, int32_t column, const OutNeon& out, const uint8_t*& a, const int8_t*& w,
                             uint8_t* bytes) {
   int32x4_t sum_s32x4[MR][1];
-  accumulate<Row>(t, a, w, sum_s32x4);
+  accumulate<Row, kMerged>(t, a, w, sum_s32x4);
   const int32x4_t bias_s32x4 = vld1q_s32(t.bias + column);
   EK_UNROLL
   for (int p = 0; p < MR; ++p) {
@@ -177,7 +177,7 @@ EK_INLINE void four_columns(const Tiles& t, int32_t column, const OutNeon& out, 
 
 /// 16 columns from `column` on, of all blocks, or fewer. The bytes of a block come as four vectors
 /// [column / 4][pixel][column % 4], which LD4 turns into one for each pixel.
-template <typename Row, int MR>
+template <typename Row, bool kMerged, int MR>
 __attribute__((noinline)) void sixteen_columns(const Tiles& given, int32_t column, const OutNeon& given_out) {
   const Tiles t = given;  // a copy that no store to y can change
   const OutNeon out = {given_out.clip, given_out.moved, given_out.bounded};
@@ -191,7 +191,7 @@ __attribute__((noinline)) void sixteen_columns(const Tiles& given, int32_t colum
     const int8_t* w = first_w;
     for (int32_t i = 0; i < n; i += 4, w += 4 * (t.all - t.depth)) {
       a = first_a;
-      four_columns<Row, MR>(t, column + i, out, a, w, bytes + 4 * i);
+      four_columns<Row, kMerged, MR>(t, column + i, out, a, w, bytes + 4 * i);
     }
     if (__builtin_expect(t.parked != nullptr, 0)) continue;
     const uint32x4x4_t pixels_u32x4 = vld4q_u32(reinterpret_cast<const uint32_t*>(bytes));
@@ -204,11 +204,13 @@ __attribute__((noinline)) void sixteen_columns(const Tiles& given, int32_t colum
 
 template <typename Row>
 struct Products {
-  static constexpr int32_t kKr = 16;
+  static constexpr int32_t kKr = 16, kStep = 8;
 
   template <int MR>
   static EK_MEMBER void columns(const Tiles& t, const OutNeon& out) {
-    for (int32_t column = 0; column < t.n; column += 16) sixteen_columns<Row, MR>(t, column, out);
+    for (int32_t column = 0; column < t.n; column += 16) {
+      t.merged ? sixteen_columns<Row, true, MR>(t, column, out) : sixteen_columns<Row, false, MR>(t, column, out);
+    }
   }
 };
 

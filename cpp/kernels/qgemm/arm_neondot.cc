@@ -144,12 +144,11 @@ __attribute__((noinline)) void last_tiles(const Tiles& given, int32_t column, co
 }
 
 struct Dot {
-  static constexpr int32_t kKr = 4;
+  static constexpr int32_t kKr = 4, kStep = 4;
 
   template <int MR>
   static EK_MEMBER void columns(const Tiles& t, const OutNeon& out) {
-    const bool merged = t.runs == 1 && t.rest == 0;
-    const int32_t column = t.n < 16 ? 0 : merged ? whole_tiles<MR, true>(t, out) : whole_tiles<MR, false>(t, out);
+    const int32_t column = t.n < 16 ? 0 : t.merged ? whole_tiles<MR, true>(t, out) : whole_tiles<MR, false>(t, out);
     switch ((t.n - column + 3) >> 2) {
       case 4:
         return last_tiles<MR, 4>(t, column, out);

@@ -3,7 +3,7 @@
 ///
 ///   copy[k / 16][pixel][16] = (a ^ 0x80) of one chunk of k, taps behind each other, each rounded up to 16
 ///
-/// A copy takes 12 instructions for 16 k of 4 pixels. It makes one load of the 4 loads and 4 flips of each tile, one
+/// A copy takes 11 instructions for 16 k of 4 pixels. It makes one load of the 4 loads and 4 flips of each tile, one
 /// loop of all taps that need no padding, and one pointer of four. As many blocks as fit the copy go together, for each
 /// 16 columns all of them: the weights of those stay in L1 as well.
 ///
@@ -24,7 +24,8 @@ struct Tiles {
   const uint8_t* copy;
   int32_t blocks;  ///< of pixels
   int32_t runs;  ///< of k, in the copy
-  int32_t full, rest;  ///< of a run: whole vectors of 16, elements of one more
+  int32_t full, rest;  ///< of a run: whole vectors of 16, elements of one more, by Row::kStep
+  bool merged;  ///< one run without a rest
   const int8_t* w;  ///< the panel
   ptrdiff_t depth, all;  ///< of a column: k of this chunk and of all, in the panel
   ptrdiff_t before;  ///< and of the chunks that are done
@@ -139,12 +140,12 @@ EK_INLINE void multiply_span(const QGemmArgs& args, int32_t first, const Span& s
                              Tiles& t) {
   constexpr int kKr = Row::kKr;
   copy_blocks<kKr, MR>(args, first, t.blocks, span, copy);
-  const int32_t padded = up<kKr>(span.kc);
-  const bool merged = padded == up<16>(span.kc);
-  t.runs = merged ? 1 : span.taps;
-  t.full = (merged ? span.taps * padded : padded) >> 4;
-  t.rest = merged ? 0 : padded & 15;
-  t.depth = ptrdiff_t{span.taps} * padded;
+  const int32_t used = up<Row::kStep>(span.kc);
+  t.merged = (used & 15) == 0;
+  t.runs = t.merged ? 1 : span.taps;
+  t.full = (t.merged ? span.taps * used : used) >> 4;
+  t.rest = t.merged ? 0 : used & 15;
+  t.depth = ptrdiff_t{span.taps} * up<kKr>(span.kc);
   t.y = args.y + first * args.y_px;
   Row::template columns<MR>(t, out);
 }
