@@ -68,6 +68,14 @@ EK_INLINE void each_pixel(const Window& in, int32_t c, const Visit& visit) {
   }
 }
 
+/// make_u8x16(c) to channels c .. c + 15; the last ones apart, so that the loop has one end.
+template <class Make>
+EK_INLINE void store_channels(uint8_t* y, int32_t channels, const Make& make_u8x16) {
+  int32_t c = 0;
+  for (; c + 16 <= channels; c += 16) vst1q_u8(y + c, make_u8x16(c));
+  if (c < channels) store_u8x16(y + c, make_u8x16(c), channels - c);
+}
+
 // ---- max ---------------------------------------------------------------------------------------------------------
 
 template <int32_t kRows, int32_t kColumns>
@@ -181,10 +189,9 @@ EK_INLINE uint8x16_t divided_u8x16(const Sums16& s, const Divisor& d) {
 
 template <int32_t kRows, int32_t kColumns>
 EK_INLINE void divided_pixel(const PoolArgs& args, const Window& in, const Divisor& d, uint8_t* y) {
-  const int32_t channels = args.c;
-  for (int32_t c = 0; c < channels; c += 16) {
-    store_u8x16(y + c, divided_u8x16(sums_u16x16<kRows, kColumns>(in, c), d), channels - c);
-  }
+  store_channels(y, args.c, [&](int32_t c) __attribute__((always_inline)) {
+    return divided_u8x16(sums_u16x16<kRows, kColumns>(in, c), d);
+  });
 }
 
 /// Of any number of pixels; `offset` is what the origin and the pad pixels add to each sum.
@@ -218,11 +225,11 @@ void pool_average_neon(const PoolArgs& args) {
     const Count n = count_of(args, in);
     if (!args.same_scale) {
       const float m = args.s_in / (args.s_out * static_cast<float>(n.all));
-      for (int32_t c = 0; c < args.c; c += 16) {
+      store_channels(y, args.c, [&](int32_t c) __attribute__((always_inline)) {
         Sums sums = all_sums(-n.inside * args.zero_in);
         add_window(sums, in, c);
-        store_u8x16(y + c, scaled_u8x16(sums, m, clip), args.c - c);
-      }
+        return scaled_u8x16(sums, m, clip);
+      });
     } else if (n.all > kExactCount || n.all == 1) {  // pad pixels add their zero point
       const int32_t offset = n.inside * args.origin - (n.all - n.inside) * (args.zero_in - args.origin);
       divided_one_by_one(args, in, offset, n.all, y);
