@@ -11,13 +11,13 @@ namespace ek {
 void epilogue_neon(const int32_t* sums, const float* scale, const Requant& out, int32_t n, uint8_t* y);
 
 void epilogue_neon(const int32_t* sums, const float* scale, const Requant& out, int32_t n, uint8_t* y) {
-  const RequantNeon r = load_requant_neon(out);
+  const ClipNeon clip = load_clip_neon(out);
   const float32x4_t scale_f32x4 = vld1q_f32(scale);
   for (int32_t i = 0; i < n; i += 16) {
-    int32x4_t out_s32x4[4];
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) out_s32x4[j] = requantise_s32x4(vld1q_s32(sums + i + 4 * j), scale_f32x4, r);
-    vst1q_u8(y + i, bytes_u8x16(out_s32x4[0], out_s32x4[1], out_s32x4[2], out_s32x4[3]));
+    int32x4_t q_s32x4[4];
+    EK_UNROLL
+    for (int j = 0; j < 4; ++j) q_s32x4[j] = round_s32x4(vld1q_s32(sums + i + 4 * j), scale_f32x4);
+    vst1q_u8(y + i, clipped_u8x16(q_s32x4[0], q_s32x4[1], q_s32x4[2], q_s32x4[3], clip));
   }
 }
 
