@@ -23,7 +23,7 @@ namespace ek {
 namespace {
 
 constexpr Elem kU8 = Elem::kU8;
-constexpr Elem kS16 = Elem::kS16;
+[[maybe_unused]] constexpr Elem kS16 = Elem::kS16;
 constexpr int32_t kBatchBytes = 8192, kBatchPixels = 48;
 
 int32_t taps_of(const FirstConvProblem& problem) { return problem.kh * problem.kw * problem.c; }
