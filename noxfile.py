@@ -31,7 +31,7 @@ CPUS = {  # what qemu-user can be, and the ISA levels each must show
 }
 # What runs the C++ library, for the lanes that are slow: emulation and sanitizers.
 ENGINE = [f"tests/{part}" for part in ("golden", "signs", "kernels", "ops", "format", "runtime", "abi")]
-BOX = 660  # seconds that the time-boxed lane gives cortex-a53; what it does not reach is told as skipped
+BOX = 480  # seconds that the time-boxed lane gives cortex-a53; what it does not reach is told as skipped
 # A float network is evaluated alike in every run on one BLAS thread only; small products are faster on it, too.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 TEST_TOOLS = ["pytest", "pytest-benchmark", "pytest-xdist", "cffi", "pillow"]
