@@ -40,8 +40,8 @@ CORES = (
     Core("cortex-a55", "neondot", 16, "one sdot a cycle"),
     Core("cortex-a72", "neon", 8, "one integer multiply a cycle"),
     Core("neoverse-n1", "neondot", 32, "two sdot a cycle"),
-    Core("neoverse-n2", "neoni8mm", 64, "two smmla a cycle"),
-    Core("neoverse-v1", "neoni8mm", 128, "four smmla a cycle"),
+    Core("neoverse-n2", "neoni8mm", 64, "two usmmla a cycle"),
+    Core("neoverse-v1", "neoni8mm", 128, "four usmmla a cycle"),
 )
 
 
