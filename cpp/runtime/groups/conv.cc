@@ -34,7 +34,6 @@ namespace {
 
 constexpr int32_t kWideStrip = 192;  // pixels per strip of a long row that must be widened first
 constexpr uint64_t kWideBytes = 96 << 10;    // widened rows of a batch: beside a panel they stay in a small L2
-constexpr uint64_t kNearWeights = 256 << 10; // weights that L2 still holds when the next strip begins
 constexpr double kCopyRow = 10.0, kCopyLine = 0.5;  // cycles to copy a row and each 16 bytes of it
 
 /// Everything that both halves of the plan derive from the op.
@@ -75,13 +74,6 @@ int32_t batch_of(const Plan& plan, const OpView& op, const Choice& c, int32_t wi
 /// Predicted cycles of the thread with most to do, where `units` of so many cycles are shared.
 double slowest(int32_t units, double cycles, int32_t threads) {
   return static_cast<double>((units + threads - 1) / threads) * cycles;
-}
-
-/// Pixels of pieces of one length but the last, which is shorter, none longer than `most`: a rest of few pixels would
-/// read all weights for them.
-int32_t alike(int32_t pixels, int32_t most) {
-  const int32_t pieces = (pixels + most - 1) / most;
-  return (pixels + pieces - 1) / pieces;
 }
 
 /// Pixels of the long row that each thread gets.

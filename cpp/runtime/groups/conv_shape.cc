@@ -6,7 +6,6 @@
 namespace ek {
 namespace {
 
-constexpr uint64_t kTogetherWeights = 256 << 10;  // bytes that L2 still holds when the next rows begin
 constexpr int32_t kTogetherPixels = 64;           // multiplied at once
 constexpr uint64_t kTogetherBytes = 16 << 10;     // of their output
 
@@ -68,7 +67,7 @@ int32_t rows_together(const Plan& plan, const OpView& op, const ConvShape& s) {
   const int32_t columns = to.shape.c, groups = op.as<Conv2DParams>().groups;
   if (!s.pointwise || s.long_row || s.parts != 1 || groups != 1 || !from.contiguous() || to.shape.px != columns)
     return 1;
-  if (static_cast<uint64_t>(columns) * static_cast<uint64_t>(s.kc) > kTogetherWeights) return 1;
+  if (static_cast<uint64_t>(columns) * static_cast<uint64_t>(s.kc) > kNearWeights) return 1;
   const auto most =
       static_cast<int32_t>(kTogetherBytes / (static_cast<uint64_t>(s.m) * static_cast<uint64_t>(columns)));
   int32_t rows = std::min(std::min(kTogetherPixels / s.m, most), s.strips);
@@ -77,9 +76,7 @@ int32_t rows_together(const Plan& plan, const OpView& op, const ConvShape& s) {
     const Reach reach = reach_of(plan.model->op(to.reader));
     rows = std::min(rows, ((to.ring_rows - reach.window) / reach.sy + 1) * reach.sy);
   }
-  if (rows < 2) return 1;
-  const int32_t visits = (s.strips + rows - 1) / rows;
-  return (s.strips + visits - 1) / visits;  // the last visit is not left with few
+  return rows < 2 ? 1 : alike(s.strips, rows);
 }
 
 }  // namespace ek

@@ -10,6 +10,15 @@
 
 namespace ek {
 
+constexpr uint64_t kNearWeights = 256 << 10;  ///< weights that L2 still holds when the next strip begins
+
+/// Units of pieces of one length but the last, which is shorter, none longer than `most`: a rest of few would read all
+/// weights for them.
+inline int32_t alike(int32_t units, int32_t most) {
+  const int32_t pieces = (units + most - 1) / most;
+  return (units + pieces - 1) / pieces;
+}
+
 /// Before and after merging.
 struct ConvShape {
   int32_t kh, kw, kc;  ///< taps and elements per tap, after merging, of one of the kernels that make the weights
