@@ -129,27 +129,6 @@ EK_INLINE void steps(Block& b, const Walk<S>& k, Weights& w, Column (&column)[3]
   if constexpr (kPhase + 1 < Walk<S>::kLive) steps<S, kPhase + 1, kWhole, kPlain>(b, k, w, column, clip, count);
 }
 
-/// One block of one row.
-template <int S, bool kWhole, bool kPlain>
-EK_INLINE void block(const DwConvArgs& args, const Walk<S>& k, int32_t first) {
-  const ClipNeon clip = load_clip_neon(args.out);
-  Weights w = load_weights(args, first);
-  Block b = block_at(args, first);
-  Column column[3];
-  column[0] = load_column(k.row, first);
-  if (S == 1) column[1] = load_column(k.row, first + args.in_px);
-  for (int32_t turns = k.turns; turns > 0; --turns) steps<S, 0, kWhole, kPlain>(b, k, w, column, clip, Walk<S>::kLive);
-  steps<S, 0, kWhole, kPlain>(b, k, w, column, clip, k.rest);
-}
-
-template <int S, bool kPlain>
-void channels(const DwConvArgs& args) {
-  const Walk<S> k = walk_of<S>(args);
-  int32_t first = 0;
-  for (; args.c - first >= kBlock; first += kBlock) block<S, true, kPlain>(args, k, first);
-  if (first < args.c) block<S, false, false>(args, k, first);
-}
-
 /// Two pixels of 8 channels: the column one pixel further has the second of one vector and the first of the next.
 template <bool kPlain>
 EK_INLINE void finish_two(uint8_t* y, const Block& b, Weights& w, const Column& left, Column& right,
@@ -160,42 +139,53 @@ EK_INLINE void finish_two(uint8_t* y, const Block& b, Weights& w, const Column& 
   hold(w);
 }
 
-/// 8 channels at stride 1 without gaps, two pixels at a time; of an odd number the last two start one earlier. pack.cc
-/// has the channels twice.
-template <bool kPlain>
-void eight(const DwConvArgs& args) {
-  if (args.in_px != 8 || args.y_px != 8 || args.m < 2) return channels<1, false>(args);
-  const ClipNeon clip = load_clip_neon(args.out);
-  Weights w = load_weights(args, 0);
-  const Block b = block_at(args, 0);
-  const uint8_t* const row[3] = {args.rows[0], args.rows[1], args.rows[2]};
-  uint8_t* const y = args.y;
-  const ptrdiff_t last = 8 * ptrdiff_t{args.m - 2};
-  Column even = load_column(row, 0), odd;
-  ptrdiff_t at = 0;
-  for (; at + 16 <= last; at += 32) {
-    odd = load_column(row, at + 16);
-    finish_two<kPlain>(y + at, b, w, even, odd, clip);
-    even = load_column(row, at + 32);
-    finish_two<kPlain>(y + at + 16, b, w, odd, even, clip);
+struct Pairs {
+  /// One block of one row.
+  template <int S, bool kWhole, bool kPlain>
+  static EK_MEMBER void block(const DwConvArgs& args, const Walk<S>& k, int32_t first) {
+    const ClipNeon clip = load_clip_neon(args.out);
+    Weights w = load_weights(args, first);
+    Block b = block_at(args, first);
+    Column column[3];
+    column[0] = load_column(k.row, first);
+    if (S == 1) column[1] = load_column(k.row, first + args.in_px);
+    for (int32_t turns = k.turns; turns > 0; --turns)
+      steps<S, 0, kWhole, kPlain>(b, k, w, column, clip, Walk<S>::kLive);
+    steps<S, 0, kWhole, kPlain>(b, k, w, column, clip, k.rest);
   }
-  if (at <= last) {
-    odd = load_column(row, at + 16);
-    finish_two<kPlain>(y + at, b, w, even, odd, clip);
-    at += 16;
+
+  /// 8 channels at stride 1 without gaps, two pixels at a time; of an odd number the last two start one earlier.
+  /// pack.cc has the channels twice.
+  template <bool kPlain>
+  static void eight(const DwConvArgs& args) {
+    if (args.in_px != 8 || args.y_px != 8 || args.m < 2) return channels<Pairs, 1, false>(args);
+    const ClipNeon clip = load_clip_neon(args.out);
+    Weights w = load_weights(args, 0);
+    const Block b = block_at(args, 0);
+    const uint8_t* const row[3] = {args.rows[0], args.rows[1], args.rows[2]};
+    uint8_t* const y = args.y;
+    const ptrdiff_t last = 8 * ptrdiff_t{args.m - 2};
+    Column even = load_column(row, 0), odd;
+    ptrdiff_t at = 0;
+    for (; at + 16 <= last; at += 32) {
+      odd = load_column(row, at + 16);
+      finish_two<kPlain>(y + at, b, w, even, odd, clip);
+      even = load_column(row, at + 32);
+      finish_two<kPlain>(y + at + 16, b, w, odd, even, clip);
+    }
+    if (at <= last) {
+      odd = load_column(row, at + 16);
+      finish_two<kPlain>(y + at, b, w, even, odd, clip);
+      at += 16;
+    }
+    if (at - 16 == last) return;
+    odd = load_column(row, last + 16);
+    finish_two<kPlain>(y + last, b, w, load_column(row, last), odd, clip);
   }
-  if (at - 16 == last) return;
-  odd = load_column(row, last + 16);
-  finish_two<kPlain>(y + last, b, w, load_column(row, last), odd, clip);
-}
+};
 
 }  // namespace
 
-void dwconv_u8_3x3_neon(const DwConvArgs& args) {
-  const bool plain = is_plain(args);
-  if (args.sx == 2) return plain ? channels<2, true>(args) : channels<2, false>(args);
-  if (args.c == 8) return plain ? eight<true>(args) : eight<false>(args);
-  return plain ? channels<1, true>(args) : channels<1, false>(args);
-}
+void dwconv_u8_3x3_neon(const DwConvArgs& args) { row_3x3<Pairs>(args); }
 
 }  // namespace ek

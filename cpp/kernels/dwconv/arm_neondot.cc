@@ -99,30 +99,6 @@ EK_INLINE void steps(Lanes (&sum)[kLive], Block& b, const Walk<S>& k, const Colu
   if constexpr (kPhase + 1 < kLive) steps<S, kPhase + 1, kWhole, kPlain>(sum, b, k, w, clip, count);
 }
 
-/// One block of one row.
-template <int S, bool kWhole, bool kPlain>
-EK_INLINE void block(const DwConvArgs& args, const Walk<S>& k, int32_t first) {
-  const ClipNeon clip = load_clip_neon(args.out);
-  const int8_t* packed = static_cast<const int8_t*>(args.w) + first * 12;
-  Column w[3];
-  EK_UNROLL
-  for (int i = 0; i < 12; ++i) w[i / 4].v[i % 4] = vld1q_s8(packed + 16 * i);
-  Block b = block_at(args, first);
-  Lanes sum[Walk<S>::kLive];
-  add_column<S, 0, 0>(sum, b, load_column(k.row, first), w);
-  if constexpr (S == 1) add_column<S, 1, 0>(sum, b, load_column(k.row, first + args.in_px), w);
-  for (int32_t turns = k.turns; turns > 0; --turns) steps<S, 0, kWhole, kPlain>(sum, b, k, w, clip, Walk<S>::kLive);
-  steps<S, 0, kWhole, kPlain>(sum, b, k, w, clip, k.rest);
-}
-
-template <int S, bool kPlain>
-void channels(const DwConvArgs& args) {
-  const Walk<S> k = walk_of<S>(args);
-  int32_t first = 0;
-  for (; args.c - first >= kBlock; first += kBlock) block<S, true, kPlain>(args, k, first);
-  if (first < args.c) block<S, false, false>(args, k, first);
-}
-
 /// 8 channels at stride 1 without gaps: two pixels are a vector, and both have the same weights.
 struct TwoPixels {
   int8x16_t w[3][2];  ///< of even and odd channels
@@ -146,42 +122,56 @@ EK_INLINE void finish_two(uint8_t* y, const Column& left, const Column& right, c
   vst1q_u8(y, alternating_u8x16<kPlain>(q_s32x4, clip));
 }
 
-/// Two pixels at a time; of an odd number the last two start one earlier. pack.cc has the channels twice.
-template <bool kPlain>
-void eight(const DwConvArgs& args) {
-  if (args.in_px != 8 || args.y_px != 8 || args.m < 2) return channels<1, false>(args);
-  const ClipNeon clip = load_clip_neon(args.out);
-  const int8_t* packed = static_cast<const int8_t*>(args.w);
-  TwoPixels k;
-  EK_UNROLL
-  for (int i = 0; i < 6; ++i) k.w[i / 2][i % 2] = vld1q_s8(packed + 32 * i);
-  EK_UNROLL
-  for (int i = 0; i < 2; ++i) k.scale[i] = vld1q_f32(args.scale + 8 * i);
-  k.bias = args.bias;
-  const uint8_t* const row[3] = {args.rows[0], args.rows[1], args.rows[2]};
-  const ptrdiff_t last = 8 * ptrdiff_t{args.m - 2};
-  Column even = load_column(row, 0);
-  ptrdiff_t at = 0;
-  for (; at + 16 <= last; at += 32) {
-    const Column odd = load_column(row, at + 16);
-    finish_two<kPlain>(args.y + at, even, odd, k, clip);
-    even = load_column(row, at + 32);
-    finish_two<kPlain>(args.y + at + 16, odd, even, k, clip);
+struct Dots {
+  /// One block of one row.
+  template <int S, bool kWhole, bool kPlain>
+  static EK_MEMBER void block(const DwConvArgs& args, const Walk<S>& k, int32_t first) {
+    const ClipNeon clip = load_clip_neon(args.out);
+    const int8_t* packed = static_cast<const int8_t*>(args.w) + first * 12;
+    Column w[3];
+    EK_UNROLL
+    for (int i = 0; i < 12; ++i) w[i / 4].v[i % 4] = vld1q_s8(packed + 16 * i);
+    Block b = block_at(args, first);
+    Lanes sum[Walk<S>::kLive];
+    add_column<S, 0, 0>(sum, b, load_column(k.row, first), w);
+    if constexpr (S == 1) add_column<S, 1, 0>(sum, b, load_column(k.row, first + args.in_px), w);
+    for (int32_t turns = k.turns; turns > 0; --turns) steps<S, 0, kWhole, kPlain>(sum, b, k, w, clip, Walk<S>::kLive);
+    steps<S, 0, kWhole, kPlain>(sum, b, k, w, clip, k.rest);
   }
-  if (at <= last) {
-    finish_two<kPlain>(args.y + at, even, load_column(row, at + 16), k, clip);
-    at += 16;
+
+  /// Two pixels at a time; of an odd number the last two start one earlier. pack.cc has the channels twice.
+  template <bool kPlain>
+  static void eight(const DwConvArgs& args) {
+    if (args.in_px != 8 || args.y_px != 8 || args.m < 2) return channels<Dots, 1, false>(args);
+    const ClipNeon clip = load_clip_neon(args.out);
+    const int8_t* packed = static_cast<const int8_t*>(args.w);
+    TwoPixels k;
+    EK_UNROLL
+    for (int i = 0; i < 6; ++i) k.w[i / 2][i % 2] = vld1q_s8(packed + 32 * i);
+    EK_UNROLL
+    for (int i = 0; i < 2; ++i) k.scale[i] = vld1q_f32(args.scale + 8 * i);
+    k.bias = args.bias;
+    const uint8_t* const row[3] = {args.rows[0], args.rows[1], args.rows[2]};
+    const ptrdiff_t last = 8 * ptrdiff_t{args.m - 2};
+    Column even = load_column(row, 0);
+    ptrdiff_t at = 0;
+    for (; at + 16 <= last; at += 32) {
+      const Column odd = load_column(row, at + 16);
+      finish_two<kPlain>(args.y + at, even, odd, k, clip);
+      even = load_column(row, at + 32);
+      finish_two<kPlain>(args.y + at + 16, odd, even, k, clip);
+    }
+    if (at <= last) {
+      finish_two<kPlain>(args.y + at, even, load_column(row, at + 16), k, clip);
+      at += 16;
+    }
+    if (at - 16 != last)
+      finish_two<kPlain>(args.y + last, load_column(row, last), load_column(row, last + 16), k, clip);
   }
-  if (at - 16 != last) finish_two<kPlain>(args.y + last, load_column(row, last), load_column(row, last + 16), k, clip);
-}
+};
 
 }  // namespace
 
-void dwconv_u8_3x3_neondot(const DwConvArgs& args) {
-  const bool plain = is_plain(args);
-  if (args.sx == 2) return plain ? channels<2, true>(args) : channels<2, false>(args);
-  if (args.c == 8) return plain ? eight<true>(args) : eight<false>(args);
-  return plain ? channels<1, true>(args) : channels<1, false>(args);
-}
+void dwconv_u8_3x3_neondot(const DwConvArgs& args) { row_3x3<Dots>(args); }
 
 }  // namespace ek

@@ -65,5 +65,23 @@ EK_INLINE void advance(Block& b, const Walk<S>& k) {
 
 EK_INLINE int8x16_t flipped(const uint8_t* p) { return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(p), vdupq_n_u8(0x80))); }
 
+/// All blocks of a row of pixels. `Row` has block<S, kWhole, kPlain>(args, walk, first) for one, and
+/// eight<kPlain>(args) for 8 channels at stride 1, two pixels at a time.
+template <typename Row, int S, bool kPlain>
+void channels(const DwConvArgs& args) {
+  const Walk<S> k = walk_of<S>(args);
+  int32_t first = 0;
+  for (; args.c - first >= kBlock; first += kBlock) Row::template block<S, true, kPlain>(args, k, first);
+  if (first < args.c) Row::template block<S, false, false>(args, k, first);
+}
+
+template <typename Row>
+EK_INLINE void row_3x3(const DwConvArgs& args) {
+  const bool plain = is_plain(args);
+  if (args.sx == 2) return plain ? channels<Row, 2, true>(args) : channels<Row, 2, false>(args);
+  if (args.c == 8) return plain ? Row::template eight<true>(args) : Row::template eight<false>(args);
+  return plain ? channels<Row, 1, true>(args) : channels<Row, 1, false>(args);
+}
+
 }  // namespace
 }  // namespace ek
