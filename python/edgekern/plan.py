@@ -39,7 +39,7 @@ class OpProfile:
         op: Operator; of a fused group, which runs under the name of its last op, Separable, Bottleneck, ConvAdd or
             ConvPool.
         kernel: The kernel row that runs it; of a group those of its members, joined by "+".
-        macs: Multiply-accumulates of one frame.
+        macs: Multiply-accumulates of one frame; convolutions have some.
         nanoseconds: Least time of one frame; 0 before a profile.
         predicted_cycles: What the plan expected when it chose the kernel, or the group.
         unfused_cycles: What it expected of a group's ops one by one, the tensors between them included: more than

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_graphs import Growth, differing, feeds, single
+from random_graphs import Growth, differing, feeds, model_bytes, single
 
+import edgekern
 from edgekern import _core, quant
 from edgekern.artifact import layout
 from edgekern.graph import Graph, Node, run
@@ -122,6 +123,15 @@ def test_kernels_equal_the_reference(kind: type[Op], seed: int) -> None:
     graph = single(kind, seed).graph()
     given = feeds(graph, np.random.default_rng(seed), 3)
     assert differing(graph, given, run.reference(graph, given)) == []
+
+
+@every_op
+@every_seed
+def test_the_plan_counts_the_operators_multiply_accumulates(kind: type[Op], seed: int) -> None:
+    graph = single(kind, seed).graph()
+    node = only_node(graph)
+    macs = node.op.macs(graph.types[node.output], [graph.constants[name] for name in node.constants])
+    assert sum(step.macs for step in edgekern.Model.from_bytes(model_bytes(graph)).plan()) == macs
 
 
 @every_op

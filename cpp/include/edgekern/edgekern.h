@@ -84,7 +84,7 @@ typedef struct ek_op_info {
   const char* name;   /* live as long as the session */
   const char* op;
   const char* kernel; /* the row that runs, e.g. qgemm_u8_12x32x4_avx512vnni */
-  uint64_t macs;
+  uint64_t macs;      /* of convolutions, in one frame */
   double nanoseconds; /* of the last profiled run; 0 before */
   double predicted_cycles;
   double unfused_cycles; /* predicted for the ops of a fused group one by one; else predicted_cycles */

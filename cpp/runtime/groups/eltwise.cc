@@ -71,7 +71,6 @@ ek_status plan_affine(const Plan& plan, const OpView& op, Step* step, Error* err
   if (is_wide(plan, op)) return plan_wide_affine(plan, op, step, error);
   const Nhwc& y = plan.out(op).shape;
   step->weights_bytes = align_line(4 * static_cast<uint64_t>(y.c));
-  step->macs = static_cast<uint64_t>(y.h) * static_cast<uint64_t>(y.w) * static_cast<uint64_t>(y.c);
   return plan_eltwise(plan, op, select_eltwise(plan.cap)->affine_rate, step);
 }
 
