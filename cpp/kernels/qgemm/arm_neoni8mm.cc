@@ -13,11 +13,11 @@
 /// they are. A lane wraps modulo 2^32; the true sum fits int32, for any weights up to K = 65793.
 /// Two pixels' k groups must lie side by side, which takes a ZIP for each 16 bytes of A. Done in the loop over columns
 /// that is a fifth of all that its pipes do. So pixels are paired once, with all taps behind each other, in a copy on
-/// the stack, and serve the 8 tiles of a panel of 64 columns; as many blocks of 8 pixels as fit 32 KB go together, for
-/// each 8 columns all of them. The loop is then 16 products in 20 instructions for 512 multiply-accumulates. Registers:
-/// 16 sums, 4 of A, 4 of weights. The copy is why K is bounded (`kPairedDepth`), and one pixel is left to rows that do
-/// not multiply it twice. Memory: reads round_up(kc, 8) bytes of each tap of each pixel, the panel, and biases and
-/// scales of its vectors; writes n columns of m pixels; 36 KB of stack.
+/// the stack, and serve the 16 tiles of a panel of 128 columns; as many blocks of 8 pixels as fit 32 KB go together,
+/// for each 8 columns all of them. The loop is then 16 products in 20 instructions for 512 multiply-accumulates.
+/// Registers: 16 sums, 4 of A, 4 of weights. The copy is why K is bounded (`kPairedDepth`), and one pixel is left to
+/// rows that do not multiply it twice. Memory: reads round_up(kc, 8) bytes of each tap of each pixel, the panel, and
+/// biases and scales of its vectors; writes n columns of m pixels; 36 KB of stack.
 #include <arm_neon.h>
 
 #include <cstddef>
@@ -27,7 +27,7 @@
 
 namespace ek {
 
-void qgemm_u8_8x64x8_neoni8mm(const QGemmArgs& args);
+void qgemm_u8_8x128x8_neoni8mm(const QGemmArgs& args);
 
 namespace {
 
@@ -95,6 +95,10 @@ EK_INLINE void load_vectors(const uint8_t* p, uint8x16_t (&a_u8x16)[2]) {
   const uint8x16x2_t v_u8x16 = vld1q_u8_x2(p);
   a_u8x16[0] = v_u8x16.val[0], a_u8x16[1] = v_u8x16.val[1];
 }
+EK_INLINE void load_vectors(const uint8_t* p, uint8x16_t (&a_u8x16)[3]) {
+  const uint8x16x3_t v_u8x16 = vld1q_u8_x3(p);
+  a_u8x16[0] = v_u8x16.val[0], a_u8x16[1] = v_u8x16.val[1], a_u8x16[2] = v_u8x16.val[2];
+}
 EK_INLINE void load_vectors(const uint8_t* p, uint8x16_t (&a_u8x16)[4]) {
   const uint8x16x4_t v_u8x16 = vld1q_u8_x4(p);
   a_u8x16[0] = v_u8x16.val[0], a_u8x16[1] = v_u8x16.val[1];
@@ -104,7 +108,8 @@ EK_INLINE void load_vectors(const uint8_t* p, uint8x16_t (&a_u8x16)[4]) {
 /// Adds all k groups of kPairs pairs of pixels x 2 * C columns; moves `paired` on to the next block.
 template <int kPairs, int C>
 EK_INLINE void multiply(const Tiles& t, const uint8_t*& paired, const uint8_t* w, int32x4_t (&sum_s32x4)[kPairs][C]) {
-  for (const uint8_t* const end = paired + t.groups * (16 * kPairs); paired != end;) {
+  const uint8_t* const end = paired + t.groups * (16 * kPairs);
+  do {
     uint8x16_t a_u8x16[kPairs], w_u8x16[C];
     load_vectors(paired, a_u8x16);
     load_vectors(w, w_u8x16);
@@ -115,7 +120,7 @@ EK_INLINE void multiply(const Tiles& t, const uint8_t*& paired, const uint8_t* w
       EK_UNROLL
       for (int p = 0; p < kPairs; ++p) sum_s32x4[p][c] = vusmmlaq_s32(sum_s32x4[p][c], a_u8x16[p], w_s8x16);
     }
-  }
+  } while (paired != end);
 }
 
 /// Stores n columns of a tile. Bytes come as pairs of columns whose pixels alternate; unzipping 16-bit lanes parts even
@@ -207,7 +212,7 @@ EK_INLINE void blocks(const QGemmArgs& args, int32_t first, uint8_t* paired, con
 
 }  // namespace
 
-void qgemm_u8_8x64x8_neoni8mm(const QGemmArgs& args) {
+void qgemm_u8_8x128x8_neoni8mm(const QGemmArgs& args) {
   alignas(64) uint8_t paired[8 * kPairedDepth];
   const ClipNeon clip = load_clip_neon(args.out);
   const OutNeon out = out_neon(args.out, clip);
@@ -226,12 +231,20 @@ void qgemm_u8_8x64x8_neoni8mm(const QGemmArgs& args) {
     blocks<4>(args, first, paired, out, t);
     first += 8 * t.blocks;
   }
+  const int32_t left = args.m - first;
   t.blocks = 1;
-  while (first < args.m) {
-    const int32_t left = args.m - first, pairs = left > 2 ? 2 : 1;
-    t.odd = left < 2 * pairs;
-    pairs == 2 ? blocks<2>(args, first, paired, out, t) : blocks<1>(args, first, paired, out, t);
-    first += 2 * pairs;
+  t.odd = left % 2 != 0;
+  switch ((left + 1) >> 1) {
+    case 4:
+      return blocks<4>(args, first, paired, out, t);
+    case 3:
+      return blocks<3>(args, first, paired, out, t);
+    case 2:
+      return blocks<2>(args, first, paired, out, t);
+    case 1:
+      return blocks<1>(args, first, paired, out, t);
+    default:
+      return;
   }
 }
 
