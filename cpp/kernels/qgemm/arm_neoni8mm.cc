@@ -105,7 +105,7 @@ EK_INLINE void load_vectors(const uint8_t* p, uint8x16_t (&a_u8x16)[4]) {
   a_u8x16[2] = v_u8x16.val[2], a_u8x16[3] = v_u8x16.val[3];
 }
 
-/// Adds all k groups of kPairs pairs of pixels x 2 * C columns; moves `paired` on to the next block.
+/// Adds all k groups, one at least, of kPairs pairs of pixels x 2 * C columns; moves `paired` on to the next block.
 template <int kPairs, int C>
 EK_INLINE void multiply(const Tiles& t, const uint8_t*& paired, const uint8_t* w, int32x4_t (&sum_s32x4)[kPairs][C]) {
   const uint8_t* const end = paired + t.groups * (16 * kPairs);

@@ -134,8 +134,9 @@ double cycles_avx2_s8(const QGemmProblem& problem) {
 double cycles_neoni8mm(const QGemmProblem& problem) {
   QGemmProblem whole = problem;
   whole.m = round_up(problem.m, 2);
-  const double copy = 0.07 * whole.m * problem.k * ceil_div(problem.n, 128);
-  return copy + predict({8, 128, 8, 4, 2.0, 3.0, 3.2, 8.0}, whole);
+  const Rates row = {8, 128, 8, 4, 2.0, 3.0, 3.2, 8.0};
+  const double copy = 0.07 * whole.m * problem.k * ceil_div(problem.n, row.nr);
+  return copy + predict(row, whole);
 }
 /// Of a row that copies its pixels for each panel of `columns`.
 double copied(const Rates& row, const QGemmProblem& problem, int32_t columns) {

@@ -63,7 +63,7 @@ struct Choice {
 
 /// Strips per pass over the weights of an s16 row.
 int32_t batch_of(const Plan& plan, const OpView& op, const Choice& c, int32_t window) {
-  if (plan.in(op).ring_rows + plan.out(op).ring_rows != 0 || c.panels.bytes() <= kNearWeights) return 1;
+  if (plan.in(op).ring_rows + plan.out(op).ring_rows != 0 || c.panels.bytes() <= kL2Weights) return 1;
   const auto rows = static_cast<int32_t>(kWideBytes / (2 * c.wide_row));
   const int32_t strips = rows > window ? (rows - window) / c.shape.sy + 1 : 1;
   if (strips >= c.shape.strips) return c.shape.strips;

@@ -67,7 +67,7 @@ int32_t rows_together(const Plan& plan, const OpView& op, const ConvShape& s) {
   const int32_t columns = to.shape.c, groups = op.as<Conv2DParams>().groups;
   if (!s.pointwise || s.long_row || s.parts != 1 || groups != 1 || !from.contiguous() || to.shape.px != columns)
     return 1;
-  if (static_cast<uint64_t>(columns) * static_cast<uint64_t>(s.kc) > kNearWeights) return 1;
+  if (static_cast<uint64_t>(columns) * static_cast<uint64_t>(s.kc) > kL2Weights) return 1;
   const auto most =
       static_cast<int32_t>(kTogetherBytes / (static_cast<uint64_t>(s.m) * static_cast<uint64_t>(columns)));
   int32_t rows = std::min(std::min(kTogetherPixels / s.m, most), s.strips);

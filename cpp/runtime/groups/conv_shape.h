@@ -10,7 +10,7 @@
 
 namespace ek {
 
-constexpr uint64_t kNearWeights = 256 << 10;  ///< weights that L2 still holds when the next strip begins
+constexpr uint64_t kL2Weights = 256 << 10;  ///< weights that L2 still holds when the next strip begins
 
 /// Units of pieces of one length but the last, which is shorter, none longer than `most`: a rest of few would read all
 /// weights for them.
